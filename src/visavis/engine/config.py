@@ -1,0 +1,47 @@
+"""What an engine is made of, in one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from visavis.detect import DetectorConfig
+from visavis.image import Limits
+from visavis.models import Cores, ModelStore, Precision, RuntimeName
+from visavis.quality import QualityLimits
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Which networks, on what, and how sure.
+
+    Attributes
+    ----------
+    encoder, detector
+        Names of models, as ``visavis models list`` shows them.
+    precision
+        None takes the one the encoder prefers: int8 where its ranges are known and OpenVINO runs
+        it, else fp32.
+    fmr
+        False match rate of compare and verify, unless a call names another (NIST SP 800-63-4).
+    fpir
+        False positive identification rate of identify: how often a stranger is taken for
+        somebody enrolled.
+    clear_subject
+        The largest face is taken as the subject only when it is this many times as wide as the
+        next.
+    store
+        Where models are kept; None is the user's own cache and data directories.
+    """
+
+    encoder: str = "sface"
+    detector: str = "yunet"
+    precision: Precision | None = None
+    runtime: RuntimeName = RuntimeName.OPENVINO
+    cores: Cores = field(default_factory=Cores)
+    fmr: float = 1e-4
+    fpir: float = 1e-3
+    clear_subject: float = 1.5
+    limits: Limits = field(default_factory=Limits)
+    detection: DetectorConfig = field(default_factory=DetectorConfig)
+    quality: QualityLimits = field(default_factory=QualityLimits)
+    store: ModelStore | None = None

@@ -1,0 +1,426 @@
+"""The only composer: photographs in, answers out."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from visavis.decide import OperatingCurve, curve_of, distance, squared
+from visavis.detect import Detector
+from visavis.encode import Encoder, SessionEncoder, embed
+from visavis.engine.config import EngineConfig
+from visavis.engine.sight import Observed, Photograph, Ready, Sight
+from visavis.errors import (
+    DuplicatePerson,
+    GalleryRequired,
+    InputRefused,
+    ModelRefused,
+    PersonMismatch,
+    PersonUnknown,
+    PoorQuality,
+)
+from visavis.models import Kind, ModelStore, Precision, RuntimeName
+from visavis.values import (
+    Candidate,
+    Decision,
+    Embedding,
+    Enrolment,
+    Identification,
+    Identified,
+    Sighting,
+)
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from visavis.gallery import Gallery, Hit, Searcher
+    from visavis.image import Source
+    from visavis.models import Manifest
+    from visavis.values import OperatingPoint, Person, PersonId
+
+_SAME_PERSON_FMR = 1e-2
+"""A photograph added to a person must resemble those there at least so well."""
+
+
+class Engine:
+    """Compares, enrols, verifies and identifies; may be used from several threads.
+
+    Open one with `Engine.open` and keep it: the networks are loaded once.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        encoder: Encoder,
+        curve: dict[str, Any] | None,
+        gallery: Gallery | None = None,
+        config: EngineConfig | None = None,
+    ) -> None:
+        self.config = config or EngineConfig()
+        self.encoder = encoder
+        self.sight = Sight(detector, self.config)
+        self._points = curve
+        self._gallery = gallery
+        self._searcher: Searcher | None = None
+        self._lock = Lock()
+
+    @classmethod
+    def open(
+        cls,
+        gallery: str | os.PathLike[str] | Gallery | None = None,
+        config: EngineConfig | None = None,
+    ) -> Self:
+        """Load the networks and, when one is named, the gallery.
+
+        Parameters
+        ----------
+        gallery
+            A file (made when there is none), an open Gallery, or None to compare only.
+
+        Raises
+        ------
+        ModelError, GalleryError
+            What could not be loaded, and what to do.
+        """
+        config = config or EngineConfig()
+        store = config.store or ModelStore.default()
+        manifest = store.manifest(config.encoder)
+        _require(manifest, Kind.ENCODER)
+        precision = _precision(store, manifest, config)
+        config = replace(config, precision=precision, store=store)
+        with ThreadPoolExecutor(2) as both:
+            opened = both.submit(_detector, store, config)
+            session = both.submit(store.session, manifest, precision, config.runtime, config.cores)
+            detector = opened.result()
+            identity = store.encoder_id(manifest, precision)
+            encoder = SessionEncoder(session.result(), identity, f"{manifest.name} ({precision})")
+        people = None
+        if gallery is not None:
+            from visavis.gallery import Gallery  # noqa: PLC0415 - SQLAlchemy takes 0.2 s
+
+            people = gallery if isinstance(gallery, Gallery) else Gallery.open(gallery)
+            people.bind(encoder.id, encoder.name)
+        return cls(detector, encoder, store.points(manifest, precision), people, config)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the gallery, when there is one."""
+        if self._gallery is not None:
+            self._gallery.close()
+
+    @property
+    def gallery(self) -> Gallery:
+        """The people; raises GalleryRequired when the engine was opened without."""
+        if self._gallery is None:
+            raise GalleryRequired("no gallery: open one with Engine.open('people.db')")
+        return self._gallery
+
+    @property
+    def curve(self) -> OperatingCurve:
+        """What was measured of the encoder; raises NotCalibrated when nothing was."""
+        return curve_of(self._points, self.encoder.id, self.encoder.name)
+
+    def faces(self, photograph: Source) -> list[Sighting]:
+        """Find and assess every face, the largest first; raises what ``image`` raises."""
+        return [seen.sighting for seen in self.sight.everyone(self._read(photograph))]
+
+    def embedding(self, photograph: Source) -> Embedding:
+        """Encode the one face that a photograph is of; raises NoFaceFound, SeveralFaces."""
+        return self._embed([self.sight.subject(self._read(photograph))])[0]
+
+    def compare(self, a: Source, b: Source, *, fmr: float | None = None) -> Decision:
+        """Decide whether two photographs are of the same person.
+
+        Parameters
+        ----------
+        a, b
+            Bytes, a path, or an (H, W, 3) RGB uint8 array.
+        fmr
+            The false match rate to decide at; None takes the engine's.
+
+        Raises
+        ------
+        InputRefused, ModelError
+        """
+        point = self._verification(fmr)
+        seen = [self.sight.subject(self._read(photograph)) for photograph in (a, b)]
+        first, second = self._embed(seen)
+        return _decision(distance(first, second), point, seen)
+
+    def enroll(
+        self,
+        person: str,
+        photographs: Sequence[Source],
+        *,
+        force: bool = False,
+        keep_photographs: bool = False,
+    ) -> Enrolment:
+        """Enrol somebody, or add photographs to them; all of them or none.
+
+        Parameters
+        ----------
+        person
+            Any name; the same name again adds templates.
+        photographs
+            One is enough.
+        force
+            Enrol in spite of poor quality, of a likeness to somebody else, or of none to the
+            templates already there.
+        keep_photographs
+            Store the files in the gallery too; they are not unless asked.
+
+        Raises
+        ------
+        PoorQuality
+            Saying what to do.
+        DuplicatePerson, PersonMismatch
+            Naming whom it looks like.
+        InputRefused, GalleryError
+        """
+        if isinstance(photographs, str | bytes):
+            raise TypeError("photographs is a list: [photograph]")
+        if not photographs:
+            raise InputRefused(f"give at least one photograph of {person}")
+        ready = [self.prepare(photograph, force=force) for photograph in photographs]
+        return self.store(person, ready, force=force, keep_photographs=keep_photographs)
+
+    def prepare(self, photograph: Source, *, force: bool = False) -> Ready:
+        """Do the costly half of an enrolment: everything but the gallery.
+
+        Raises
+        ------
+        PoorQuality, InputRefused, ModelError
+        """
+        taken = self._read(photograph)
+        seen = self.sight.subject(taken)
+        quality = seen.sighting.quality
+        if quality.advice and not force:
+            raise PoorQuality(
+                f"{taken.name} would make a bad template: {'; '.join(quality.advice)} "
+                "(or force the enrolment)"
+            )
+        return Ready(taken, seen.sighting, self._embed([seen])[0])
+
+    def store(
+        self,
+        person: str,
+        ready: Sequence[Ready],
+        *,
+        force: bool = False,
+        keep_photographs: bool = False,
+    ) -> Enrolment:
+        """Do the other half: check the likeness and write, in one transaction.
+
+        Raises
+        ------
+        DuplicatePerson, PersonMismatch, GalleryError
+        """
+        from visavis.gallery import NewTemplate  # noqa: PLC0415
+
+        if not force:
+            self._check_likeness(person, ready)
+        stored = self.gallery.enroll(
+            person,
+            [
+                NewTemplate(
+                    r.embedding.vector,
+                    r.photograph.digest,
+                    r.photograph.data if keep_photographs else None,
+                )
+                for r in ready
+            ],
+            encoder=self.encoder.id,
+        )
+        return Enrolment(
+            stored.person, stored.added, stored.known, tuple(r.sighting for r in ready)
+        )
+
+    def verify(self, photograph: Source, person: str, *, fmr: float | None = None) -> Decision:
+        """Decide whether a photograph is of the person it is claimed to be.
+
+        Parameters
+        ----------
+        person
+            A name or an id.
+
+        Raises
+        ------
+        PersonUnknown, InputRefused, ModelError
+        """
+        claimed = self.gallery.person(person)
+        templates = self.gallery.templates(claimed.id)
+        if not templates:
+            raise PersonUnknown(f"{claimed.name} has no templates: enrol a photograph")
+        point = self._verification(fmr, len(templates))
+        seen = self.sight.subject(self._read(photograph))
+        probe = self._embed([seen])[0]
+        return _decision(min(distance(probe, t) for t in templates), point, [seen])
+
+    def identify(
+        self, photograph: Source, *, fpir: float | None = None, candidates: int = 0
+    ) -> Identification:
+        """Say for every face in a photograph who it is, or that nobody enrolled is.
+
+        Parameters
+        ----------
+        fpir
+            The false positive identification rate to decide at; None takes the engine's.
+        candidates
+            How many of the nearest people to list, whether or not they are near enough.
+
+        Returns
+        -------
+        No faces when the photograph shows none.
+
+        Raises
+        ------
+        ImageRefused, ModelError, GalleryError
+        """
+        seen = self.sight.everyone(self._read(photograph))
+        searcher = self._fresh()
+        rate = self.config.fpir if fpir is None else fpir
+        point = self.curve.identification(rate, len(searcher))
+        found: list[list[Hit]] = []
+        if seen:
+            vectors = np.stack([e.vector for e in self._embed(seen)])
+            found = searcher.nearest(vectors, max(1, candidates))
+        people = self.gallery.people_of([hit.person for hits in found for hit in hits])
+        faces = tuple(
+            _identified(face.sighting, hits, people, point.tau, candidates)
+            for face, hits in zip(seen, found, strict=True)
+        )
+        return Identification(
+            faces, point.tau, rate, searcher.people, self.encoder.id, point.extrapolated
+        )
+
+    def _read(self, source: Source) -> Photograph:
+        return Photograph.read(source, self.config.limits)
+
+    def _embed(self, seen: Sequence[Observed]) -> list[Embedding]:
+        return embed(self.encoder, [face.crop for face in seen])
+
+    def _verification(self, fmr: float | None, templates: int = 1) -> OperatingPoint:
+        return self.curve.verification(self.config.fmr if fmr is None else fmr, templates)
+
+    def _fresh(self) -> Searcher:
+        """Give the searcher, caught up with the gallery."""
+        from visavis.gallery import ExactSearcher  # noqa: PLC0415
+
+        with self._lock:
+            if self._searcher is None:
+                self._searcher = ExactSearcher()
+            changes = self.gallery.changes(self._searcher.sequence)
+            if not changes.empty:
+                self._searcher.update(changes)
+            return self._searcher
+
+    def _check_likeness(self, person: str, ready: Sequence[Ready]) -> None:
+        """Refuse faces that are somebody else's, or not this person's."""
+        from visavis.gallery import clean_name  # noqa: PLC0415
+
+        name = clean_name(person)
+        searcher = self._fresh()
+        vectors = np.stack([r.embedding.vector for r in ready])
+        duplicate = self.curve.identification(self.config.fpir, len(searcher))
+        found = searcher.nearest(vectors, 2)
+        people = self.gallery.people_of([hit.person for hits in found for hit in hits])
+        for r, hits in zip(ready, found, strict=True):
+            for hit in hits:
+                other = people.get(hit.person)
+                if other and name not in {other.name, other.id} and hit.distance <= duplicate.tau:
+                    raise DuplicatePerson(
+                        f"{r.photograph.name} looks like {other.name}, who is enrolled already "
+                        f"(d = {hit.distance:.2f}, tau = {duplicate.tau:.2f}); add it to "
+                        f"{other.name}, or force the enrolment if they are two people"
+                    )
+        self._check_same(name, ready)
+
+    def _check_same(self, name: str, ready: Sequence[Ready]) -> None:
+        tau = self.curve.at(_SAME_PERSON_FMR).tau
+        known = self._templates_of(name) or [ready[0].embedding.vector]
+        for r in ready:
+            d = min(squared(r.embedding.vector, vector) for vector in known)
+            if d > tau:
+                raise PersonMismatch(
+                    f"{r.photograph.name} does not look like the other photographs of {name} "
+                    f"(d = {d:.2f}, at most {tau:.2f}); leave it out, or force the enrolment"
+                )
+            known.append(r.embedding.vector)
+
+    def _templates_of(self, name: str) -> list[NDArray[np.float32]]:
+        try:
+            return [t.vector for t in self.gallery.templates(self.gallery.person(name).id)]
+        except PersonUnknown:
+            return []
+
+
+def _require(manifest: Manifest, kind: Kind) -> Manifest:
+    if manifest.kind is not kind:
+        raise ModelRefused(f"{manifest.name} is a {manifest.kind}, not a {kind}")
+    return manifest
+
+
+def _precision(store: ModelStore, manifest: Manifest, config: EngineConfig) -> Precision:
+    """Take what was asked for, else the encoder's best on this runtime."""
+    if config.precision is not None:
+        return config.precision
+    if config.runtime is not RuntimeName.OPENVINO:
+        return Precision.FP32
+    return store.precisions(manifest)[0]
+
+
+def _detector(store: ModelStore, config: EngineConfig) -> Detector:
+    manifest = _require(store.manifest(config.detector), Kind.DETECTOR)
+    session = store.session(manifest, Precision.FP32, config.runtime, config.cores)
+    return Detector(session, config.detection)
+
+
+def _decision(d: float, point: OperatingPoint, seen: Sequence[Observed]) -> Decision:
+    accepted = d <= point.tau
+    reasons = [
+        f"d = {d:.3f} is {'within' if accepted else 'beyond'} tau = {point.tau:.3f}, where "
+        f"{point.fmr:g} of all pairs of different people would be accepted"
+    ]
+    if point.extrapolated:
+        reasons.append("that rate is lower than the data could show; tau was extrapolated")
+    for number, face in enumerate(seen, 1):
+        advice = "; ".join(face.sighting.quality.advice)
+        if advice:
+            which = f"photograph {number}" if len(seen) > 1 else "the photograph"
+            reasons.append(f"{which} is weak evidence: {advice}")
+    return Decision(
+        accepted,
+        d,
+        point.tau,
+        point.fmr,
+        point.fmr_upper,
+        point.encoder,
+        tuple(reasons),
+        tuple(face.sighting for face in seen),
+    )
+
+
+def _identified(
+    sighting: Sighting,
+    hits: Sequence[Hit],
+    people: dict[PersonId, Person],
+    tau: float,
+    candidates: int,
+) -> Identified:
+    # Somebody removed between the search and now is not an answer.
+    near = [Candidate(people[h.person], h.distance) for h in hits if h.person in people]
+    known = near[0].person if near and near[0].distance <= tau else None
+    nearest = near[0].distance if near else None
+    return Identified(known, nearest, sighting, tuple(near[:candidates]))

@@ -1,0 +1,124 @@
+"""A photograph to the faces that count: decoded, found, aligned and assessed, each step once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from visavis.align import align
+from visavis.detect import Detector, Search
+from visavis.errors import NoFaceFound, SeveralFaces
+from visavis.image import decode, digest_of, image_of, name_of, read_bytes
+from visavis.quality import assess
+from visavis.values import Sighting
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from visavis.engine.config import EngineConfig
+    from visavis.image import Limits, Source
+    from visavis.values import Crop, Embedding, Face, Image
+
+_LONG_SIDE = 960
+"""A large JPEG is first decoded no larger than needed: a subject fills an eighth of it or more."""
+_LEAST_WIDTH = 112
+"""A face narrower than this in the reduced picture loses detail: decode the picture in full."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photograph:
+    """A picture as it was handed in, read once."""
+
+    name: str
+    content: bytes | NDArray[np.uint8]
+
+    @classmethod
+    def read(cls, source: Source, limits: Limits) -> Photograph:
+        """Read it from bytes, a path, or an array; raises what ``image`` raises."""
+        if isinstance(source, np.ndarray):
+            return cls("image", source)
+        return cls(name_of(source), read_bytes(source, limits))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bytes, or of the pixels where there were none."""
+        return digest_of(self.content)
+
+    @property
+    def data(self) -> bytes | None:
+        """The file's bytes, when it came as a file."""
+        return self.content if isinstance(self.content, bytes) else None
+
+    def image(self, limits: Limits, long_side: int | None = None) -> Image:
+        """Decode it; see ``image.decode``."""
+        if isinstance(self.content, bytes):
+            return decode(self.content, limits, name=self.name, long_side=long_side)
+        return image_of(self.content, limits)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observed:
+    """A face ready to be encoded, and what there is to say about it.
+
+    The coordinates in ``sighting`` are pixels of the original picture.
+    """
+
+    sighting: Sighting
+    crop: Crop
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A photograph whose face is fit to be enrolled, encoded."""
+
+    photograph: Photograph
+    sighting: Sighting
+    embedding: Embedding
+
+
+class Sight:
+    """Finds in a photograph whom it is of, or everybody in it."""
+
+    def __init__(self, detector: Detector, config: EngineConfig) -> None:
+        self._detector = detector
+        self._config = config
+
+    def subject(self, photograph: Photograph) -> Observed:
+        """Give the one face that the photograph is of.
+
+        Raises
+        ------
+        NoFaceFound
+        SeveralFaces
+            When the largest face is not clearly larger than the next.
+        """
+        limits = self._config.limits
+        image = photograph.image(limits, _LONG_SIDE)
+        faces = self._detector.find(image, Search.SUBJECT)
+        if image.reduction > 1 and (not faces or faces[0].box[2] < _LEAST_WIDTH):
+            image = photograph.image(limits)
+            faces = self._detector.find(image, Search.SUBJECT)
+        if not faces:
+            raise NoFaceFound(
+                f"{photograph.name}: no face found; use a photograph that shows the face from "
+                "the front, larger and in better light"
+            )
+        if len(faces) > 1 and faces[0].box[2] < self._config.clear_subject * faces[1].box[2]:
+            raise SeveralFaces(
+                f"{photograph.name}: {len(faces)} faces, and none is clearly the subject; cut the "
+                "picture to the person meant"
+            )
+        return self._observed(image, faces[0])
+
+    def everyone(self, photograph: Photograph) -> list[Observed]:
+        """Give every face, the largest first; an empty list when there is none."""
+        image = photograph.image(self._config.limits)
+        return [self._observed(image, face) for face in self._detector.find(image, Search.ALL)]
+
+    def _observed(self, image: Image, face: Face) -> Observed:
+        crop = align(image, face)
+        quality = assess(image, crop, self._config.quality)
+        original = face.scaled(image.reduction) if image.reduction != 1 else face
+        return Observed(Sighting(original, quality), crop)

@@ -1,0 +1,219 @@
+"""Every error that visavis raises on purpose: one tree, stable codes.
+
+::
+
+    VisavisError
+    ├── InputRefused            the photograph or the request cannot be used
+    │   ├── ImageRefused        not a picture that can be read
+    │   │   ├── ImageNotFound, ImageUnreadable, ImageTooLarge, ImageTooSmall
+    │   ├── NoFaceFound, SeveralFaces, PoorQuality
+    │   └── NameRefused
+    ├── GalleryError            the store of people
+    │   ├── GalleryUnusable, GalleryReadOnly, GalleryBusy, GalleryFull, GalleryTooNew
+    │   ├── PersonUnknown, PersonExists, PersonMismatch, DuplicatePerson, TemplateRefused
+    │   └── GalleryRequired
+    ├── ModelError              the networks
+    │   ├── ModelUnknown, ModelNotFound, ModelDigestMismatch, ModelRefused
+    │   ├── EncoderMismatch, NotCalibrated, OperatingPointRefused
+    └── MissingExtra            an optional dependency is not installed
+
+The ``code`` of each is part of the public interface: it stands in the command line's
+``code: message`` line and in JSON, and does not change between versions. The message says what
+is wrong and what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VisavisError(Exception):
+    """Anything that visavis refuses or cannot do; the root of the tree."""
+
+    code: ClassVar[str] = "error"
+
+
+class InputRefused(VisavisError):
+    """What was handed in cannot be used."""
+
+    code = "input_refused"
+
+
+class ImageRefused(InputRefused):
+    """The bytes are not a picture that can be read."""
+
+    code = "image_refused"
+
+
+class ImageNotFound(ImageRefused):
+    """There is no such file, or it is no regular file, or it may not be read."""
+
+    code = "image_not_found"
+
+
+class ImageUnreadable(ImageRefused):
+    """Empty, truncated, damaged, or of a kind that is not decoded."""
+
+    code = "image_unreadable"
+
+
+class ImageTooLarge(ImageRefused):
+    """More pixels or bytes than the limit; refused before it is decoded."""
+
+    code = "image_too_large"
+
+
+class ImageTooSmall(ImageRefused):
+    """Too few pixels to hold a face."""
+
+    code = "image_too_small"
+
+
+class NoFaceFound(InputRefused):
+    """The image holds no face that the detector trusts."""
+
+    code = "no_face_found"
+
+
+class SeveralFaces(InputRefused):
+    """More than one face could be the subject, and choosing would be guessing."""
+
+    code = "several_faces"
+
+
+class PoorQuality(InputRefused):
+    """The face would make a bad template; the message says what to do."""
+
+    code = "poor_quality"
+
+
+class NameRefused(InputRefused):
+    """A person's name is empty, too long, or holds control characters."""
+
+    code = "name_refused"
+
+
+class GalleryError(VisavisError):
+    """The store of people cannot do what was asked."""
+
+    code = "gallery_error"
+
+
+class GalleryRequired(GalleryError):
+    """The engine was opened without a gallery, and the call needs one."""
+
+    code = "gallery_required"
+
+
+class GalleryUnusable(GalleryError):
+    """The file is not a gallery, is damaged, or cannot be opened."""
+
+    code = "gallery_unusable"
+
+
+class GalleryReadOnly(GalleryError):
+    """The gallery may be read but not written."""
+
+    code = "gallery_read_only"
+
+
+class GalleryBusy(GalleryError):
+    """Another process holds the gallery's write lock for too long."""
+
+    code = "gallery_busy"
+
+
+class GalleryFull(GalleryError):
+    """The disk is full; nothing of the change was stored."""
+
+    code = "gallery_full"
+
+
+class GalleryTooNew(GalleryError):
+    """The gallery was written by a newer visavis than this one."""
+
+    code = "gallery_too_new"
+
+
+class PersonUnknown(GalleryError):
+    """Nobody of that name or id is enrolled."""
+
+    code = "person_unknown"
+
+
+class PersonExists(GalleryError):
+    """Somebody of that name is enrolled already."""
+
+    code = "person_exists"
+
+
+class DuplicatePerson(GalleryError):
+    """The face to be enrolled matches a person enrolled under another name."""
+
+    code = "duplicate_person"
+
+
+class PersonMismatch(GalleryError):
+    """The face to be added to a person does not look like the templates already there."""
+
+    code = "person_mismatch"
+
+
+class TemplateRefused(GalleryError):
+    """A vector is of the wrong length, not finite, or not of unit length."""
+
+    code = "template_refused"
+
+
+class ModelError(VisavisError):
+    """A network cannot be found, trusted or used."""
+
+    code = "model_error"
+
+
+class ModelUnknown(ModelError):
+    """No manifest of that name."""
+
+    code = "model_unknown"
+
+
+class ModelNotFound(ModelError):
+    """A manifest is there but its weights are not; the message names where to get them."""
+
+    code = "model_not_found"
+
+
+class ModelDigestMismatch(ModelError):
+    """The weights are not the ones the manifest names."""
+
+    code = "model_digest_mismatch"
+
+
+class ModelRefused(ModelError):
+    """A manifest or graph that cannot be used, with the reason."""
+
+    code = "model_refused"
+
+
+class EncoderMismatch(ModelError):
+    """Encodings of different encoders were about to be compared."""
+
+    code = "encoder_mismatch"
+
+
+class NotCalibrated(ModelError):
+    """The encoder has no operating point at the wanted error rate."""
+
+    code = "not_calibrated"
+
+
+class OperatingPointRefused(ModelError):
+    """An error rate that makes no sense, or that no data here can vouch for."""
+
+    code = "operating_point_refused"
+
+
+class MissingExtra(VisavisError):
+    """An optional dependency is not installed; the message holds the command."""
+
+    code = "missing_extra"

@@ -1,0 +1,132 @@
+"""How a gallery's schema came to be, one numbered step after another.
+
+Append only: a step that has been released is never edited, because files made by it are out
+there. That is why each step spells its tables out instead of reading `tables`; a test holds that
+all steps together lead to what `tables` says.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from visavis.errors import GalleryTooNew
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+
+def version_1(db: Connection) -> None:
+    """People, templates, photographs, operating points, change log."""
+    schema = sa.MetaData()
+    columns = sa.Column
+    text, key = sa.Text, sa.String(32)
+    sa.Table("schema_version", schema, columns("version", sa.Integer, nullable=False))
+    gallery = sa.Table(
+        "gallery",
+        schema,
+        columns("id", key, primary_key=True),
+        columns("encoder", text),
+        columns("encoder_name", text),
+        columns("created", text, nullable=False),
+    )
+    sa.Table(
+        "person",
+        schema,
+        columns("id", key, primary_key=True),
+        columns("name", text, nullable=False, unique=True),
+        columns("created", text, nullable=False),
+    )
+    template = sa.Table(
+        "template",
+        schema,
+        columns("id", key, primary_key=True),
+        columns("person", key, sa.ForeignKey("person.id"), nullable=False, index=True),
+        columns("vector", sa.LargeBinary, nullable=False),
+        columns("digest", text, nullable=False),
+        columns("created", text, nullable=False),
+    )
+    sa.Index(
+        "one_template_a_photograph",
+        template.c.person,
+        template.c.digest,
+        unique=True,
+        sqlite_where=template.c.digest != "",
+        postgresql_where=template.c.digest != "",
+    )
+    sa.Table(
+        "photograph",
+        schema,
+        columns("template", key, sa.ForeignKey("template.id"), primary_key=True),
+        columns("bytes", sa.LargeBinary, nullable=False),
+    )
+    sa.Table(
+        "operating_point",
+        schema,
+        columns("encoder", text, primary_key=True),
+        columns("kind", text, primary_key=True),
+        columns("fmr", sa.Float, primary_key=True),
+        columns("tau", sa.Float, nullable=False),
+        columns("fmr_upper", sa.Float, nullable=False),
+        columns("tuned_on", text, nullable=False),
+        columns("created", text, nullable=False),
+    )
+    number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    sa.Table(
+        "change_log",
+        schema,
+        columns("seq", number, primary_key=True, autoincrement=True),
+        columns("kind", text, nullable=False),
+        columns("template", key, nullable=False),
+        columns("person", key, nullable=False),
+        columns("at", text, nullable=False),
+        sqlite_autoincrement=True,
+    )
+    schema.create_all(db, checkfirst=False)
+    db.execute(gallery.insert().values(id=uuid.uuid4().hex, created=datetime.now(UTC).isoformat()))
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (version_1,)
+"""``MIGRATIONS[n]`` brings version n to version n + 1."""
+
+
+def version_of(db: Connection) -> int:
+    """Read the schema's version; 0 when there are no tables yet."""
+    if not sa.inspect(db).has_table("schema_version"):
+        return 0
+    found = db.execute(sa.text("SELECT version FROM schema_version")).scalar()
+    return int(found or 0)
+
+
+def refuse_newer(version: int, where: str) -> None:
+    """Raise GalleryTooNew when a later visavis wrote the gallery."""
+    if version > len(MIGRATIONS):
+        raise GalleryTooNew(
+            f"the gallery {where} has schema {version}, and this visavis knows up to "
+            f"{len(MIGRATIONS)}; upgrade it: pip install --upgrade visavis"
+        )
+
+
+def migrate(db: Connection, where: str) -> None:
+    """Bring the gallery to the newest schema inside the caller's write transaction.
+
+    Raises
+    ------
+    GalleryTooNew
+        When the gallery is newer than this code.
+    """
+    version = version_of(db)
+    refuse_newer(version, where)
+    for step in MIGRATIONS[version:]:
+        step(db)
+    if version < len(MIGRATIONS):
+        db.execute(sa.text("DELETE FROM schema_version"))
+        db.execute(
+            sa.text("INSERT INTO schema_version (version) VALUES (:version)"),
+            {"version": len(MIGRATIONS)},
+        )

@@ -1,0 +1,84 @@
+"""Between arrays and what a database column holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from visavis.errors import TemplateRefused
+
+from .faults import damaged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+_STORED = np.dtype("<f4")
+_LENGTH_TOLERANCE = 1e-3
+ROUNDING = 2.0**-22
+"""How far the length of a row of float32 may be from 1 and still be called 1."""
+
+
+def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Check a template's vector and take the last rounding out of its length.
+
+    Parameters
+    ----------
+    vector
+        (D,) float32 of length 1 within 1e-3.
+
+    Returns
+    -------
+    NDArray
+        (D,) float32 of length 1 within float32's precision, so that 2 - 2 cos and the squared
+        distance agree.
+
+    Raises
+    ------
+    TemplateRefused
+        Another shape or type, not finite, or not of unit length.
+    """
+    if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.ndim != 1:
+        kind = f"{getattr(vector, 'dtype', type(vector).__name__)} {np.shape(vector)}"
+        raise TemplateRefused(f"a template is one row (D,) of float32, not {kind}")
+    exact = vector.astype(np.float64)
+    length = float(np.sqrt(exact @ exact))
+    # Written so that NaN and infinity fall on the refusing side.
+    if not abs(length - 1.0) <= _LENGTH_TOLERANCE:
+        raise TemplateRefused(
+            f"a template is a unit vector, and this one has length {length:g}; divide it by its "
+            "length, or see why the encoder gave numbers that are not finite"
+        )
+    if abs(length - 1.0) <= ROUNDING:
+        return vector  # bit for bit, so that the same photograph is at distance 0
+    return (exact / length).astype(np.float32)
+
+
+def packed(vector: NDArray[np.float32]) -> bytes:
+    """(D,) float32 to 4 D bytes, little-endian."""
+    return vector.astype(_STORED, copy=False).tobytes()
+
+
+def unpacked(rows: Iterable[bytes], count: int, where: str) -> NDArray[np.float32]:
+    """Turn ``count`` stored vectors into one (count, D) float32 matrix.
+
+    Raises
+    ------
+    GalleryUnusable
+        When they differ in length or are no unit vectors: the file was damaged.
+    """
+    matrix = np.empty((0, 0), dtype=np.float32)
+    filled = 0
+    for row in rows:
+        if not filled:
+            matrix = np.empty((count, len(row) // _STORED.itemsize), dtype=np.float32)
+        if len(row) != matrix.shape[1] * _STORED.itemsize or not row or filled == count:
+            raise damaged(where, "a template has another length than the rest")
+        matrix[filled] = np.frombuffer(row, dtype=_STORED)
+        filled += 1
+    lengths = np.einsum("nd,nd->n", matrix[:filled], matrix[:filled])
+    if not np.all(np.abs(lengths - 1.0) < 1e-2):
+        raise damaged(where, "a template is not a unit vector")
+    return matrix[:filled]

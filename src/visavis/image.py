@@ -1,0 +1,285 @@
+"""Bytes, a path or an array to an Image: RGB, uint8, upright, bounded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from visavis.errors import ImageNotFound, ImageTooLarge, ImageTooSmall, ImageUnreadable
+from visavis.values import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import PIL.Image
+    from numpy.typing import NDArray
+
+    Source = bytes | str | os.PathLike[str] | NDArray[np.uint8]
+
+_JPEG = b"\xff\xd8\xff"
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+_TURN: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    2: lambda p: p[:, ::-1],
+    3: lambda p: p[::-1, ::-1],
+    4: lambda p: p[::-1],
+    5: lambda p: p.transpose(1, 0, 2),
+    6: lambda p: np.rot90(p, -1),
+    7: lambda p: p[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda p: np.rot90(p, 1),
+}
+"""EXIF orientation (CIPA DC-008, tag 274) to the turn that makes the picture upright."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is refused before it is decoded.
+
+    Attributes
+    ----------
+    max_bytes
+        Of the file.
+    max_pixels
+        Of the decoded picture. A JPEG may have four times as many: it is decoded at half scale.
+    min_side
+        Shorter side in pixels.
+    """
+
+    max_bytes: int = 128 * 1024 * 1024
+    max_pixels: int = 100_000_000
+    min_side: int = 16
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def open_image(source: Source, limits: Limits = DEFAULT_LIMITS) -> Image:
+    """Read a picture from bytes, a path, or an (H, W, 3) RGB or (H, W) grey uint8 array.
+
+    Raises
+    ------
+    ImageNotFound, ImageUnreadable, ImageTooLarge, ImageTooSmall
+    """
+    if isinstance(source, np.ndarray):
+        return image_of(source, limits)
+    return decode(read_bytes(source, limits), limits, name=name_of(source))
+
+
+def name_of(source: Source) -> str:
+    """Say in messages where a picture came from."""
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else "image"
+
+
+def digest_of(source: bytes | NDArray[np.uint8]) -> str:
+    """SHA-256 of a file's bytes, or of an array's shape and pixels, in hexadecimal."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    head = repr((source.shape, str(source.dtype))).encode()
+    return hashlib.sha256(head + np.ascontiguousarray(source).tobytes()).hexdigest()
+
+
+def read_bytes(source: bytes | str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """Read a file whole; bytes pass through.
+
+    Raises
+    ------
+    ImageNotFound
+        No such file, a directory, a pipe or a device, or no permission.
+    ImageTooLarge
+        More bytes than ``limits.max_bytes``.
+    """
+    if isinstance(source, bytes):
+        _check_bytes(len(source), limits, "image")
+        return source
+    name = os.fspath(source)
+    try:
+        with open(name, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageNotFound(f"{name}: not a regular file")
+            _check_bytes(status.st_size, limits, name)
+            return file.read()
+    except IsADirectoryError:
+        raise ImageNotFound(f"{name}: is a directory; name the photographs in it") from None
+    except OSError as missing:
+        raise ImageNotFound(f"{name}: {missing.strerror or missing}") from missing
+    except ValueError as broken:  # a NUL in the name
+        raise ImageNotFound(f"{name!r}: not a file name: {broken}") from broken
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    # A named pipe without a writer would otherwise hold us forever.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def image_of(pixels: NDArray[np.uint8], limits: Limits = DEFAULT_LIMITS) -> Image:
+    """Take an array of pixels, (H, W, 3) RGB or (H, W) grey, uint8, as an Image.
+
+    Raises
+    ------
+    ImageUnreadable
+        For another shape or dtype.
+    ImageTooLarge, ImageTooSmall
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim not in {2, 3} or pixels.shape[2:] not in {(), (3,)}:
+        raise ImageUnreadable(
+            f"an array must be (H, W, 3) RGB or (H, W) grey, uint8; "
+            f"this one is {pixels.shape} {pixels.dtype}"
+        )
+    _check_pixels(pixels.shape[1], pixels.shape[0], limits.max_pixels, limits, "image")
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    return Image(np.ascontiguousarray(pixels))
+
+
+def decode(
+    data: bytes,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    name: str = "image",
+    long_side: int | None = None,
+) -> Image:
+    """Decode JPEG, PNG, WebP, GIF (its first picture), TIFF, BMP and what else Pillow reads.
+
+    Grey, CMYK, 16-bit and palette pictures become RGB; transparency is laid over white; the EXIF
+    orientation is applied.
+
+    Parameters
+    ----------
+    data
+        The file's bytes.
+    long_side
+        A JPEG may be decoded at 1/2, 1/4 or 1/8 scale, which is faster, as long as its longer
+        side keeps this many pixels. None decodes at full scale.
+
+    Raises
+    ------
+    ImageUnreadable
+        Empty, truncated, damaged, or no picture.
+    ImageTooLarge, ImageTooSmall
+        Before it is decoded.
+    """
+    _check_bytes(len(data), limits, name)
+    if not data:
+        raise ImageUnreadable(f"{name}: the file is empty")
+    if data.startswith(_JPEG):
+        image = _decode_jpeg(data, limits, name, long_side)
+        if image is not None:
+            return image
+    return _decode_other(data, limits, name)
+
+
+def _decode_jpeg(data: bytes, limits: Limits, name: str, long_side: int | None) -> Image | None:
+    """Decode with libjpeg-turbo; None when the file is damaged or of a rare kind."""
+    import simplejpeg  # noqa: PLC0415
+
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+        if space in {"CMYK", "YCCK"}:
+            return None
+        _check_pixels(width, height, 4 * limits.max_pixels, limits, name)
+        wanted = max(long_side or 0, 1)
+        factor = 1
+        while factor < 8 and (
+            (long_side and max(width, height) // (2 * factor) >= wanted)
+            or (width // factor) * (height // factor) > limits.max_pixels
+        ):
+            factor *= 2
+        pixels = simplejpeg.decode_jpeg(
+            data,
+            colorspace="RGB",
+            min_height=-(-height // factor) if factor > 1 else 0,
+            min_width=-(-width // factor) if factor > 1 else 0,
+            strict=True,
+        )
+    except ValueError:
+        return None
+    orientation = 1
+    if b"Exif\0\0" in data[:65536]:
+        import PIL.Image  # noqa: PLC0415
+
+        with PIL.Image.open(io.BytesIO(data)) as picture:
+            orientation = _orientation(picture)
+    return _upright(pixels, orientation, max(width, height) / max(pixels.shape), name)
+
+
+def _decode_other(data: bytes, limits: Limits, name: str) -> Image:
+    import PIL.Image  # noqa: PLC0415
+
+    if data.startswith(_PNG) and len(data) >= 24:
+        width, height = struct.unpack(">II", data[16:24])
+        _check_pixels(width, height, limits.max_pixels, limits, name)
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as picture:
+            _check_pixels(*picture.size, limits.max_pixels, limits, name)
+            orientation = _orientation(picture)
+            return _upright(_rgb(picture), orientation, 1.0, name)
+    except PIL.UnidentifiedImageError:
+        raise ImageUnreadable(
+            f"{name}: not a picture that can be read (JPEG, PNG, WebP, GIF, TIFF, BMP)"
+        ) from None
+    except PIL.Image.DecompressionBombError as bomb:
+        raise ImageTooLarge(f"{name}: {bomb}") from None
+    except (ImageTooLarge, ImageTooSmall):
+        raise
+    except MemoryError:
+        raise ImageTooLarge(f"{name}: too large for this machine's memory") from None
+    except Exception as broken:  # damaged files raise whatever the codec stumbles over
+        raise ImageUnreadable(f"{name}: damaged or cut short: {broken}") from broken
+
+
+def _rgb(picture: PIL.Image.Image) -> NDArray[np.uint8]:
+    """Give any Pillow picture as (H, W, 3) uint8 RGB."""
+    import PIL.Image  # noqa: PLC0415
+
+    if picture.mode.startswith(("I", "F")):
+        values = np.asarray(picture, np.float64)
+        # 16-bit pictures fill 0..65535; wider ones say nothing of their range.
+        top = 65535.0 if picture.mode.startswith("I;16") or values.max() > 255 else 255.0
+        grey = np.clip(values * (255.0 / top), 0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if picture.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in picture.info:
+        over = picture.convert("RGBA")
+        white = PIL.Image.new("RGBA", over.size, "white")
+        picture = PIL.Image.alpha_composite(white, over)
+    return np.array(picture.convert("RGB"), np.uint8)
+
+
+def _orientation(picture: PIL.Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(0x0112, 1))
+    except Exception:  # noqa: BLE001 - a damaged EXIF block must not cost the photograph
+        return 1
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int, reduction: float, name: str) -> Image:
+    turn = _TURN.get(orientation)
+    upright = np.ascontiguousarray(turn(pixels)) if turn else pixels
+    return Image(upright, reduction, name)
+
+
+def _check_bytes(size: int, limits: Limits, name: str) -> None:
+    if size > limits.max_bytes:
+        raise ImageTooLarge(
+            f"{name}: {size / 1e6:.0f} MB; at most {limits.max_bytes / 1e6:.0f} MB are read"
+        )
+
+
+def _check_pixels(width: int, height: int, most: int, limits: Limits, name: str) -> None:
+    if width * height > most:
+        raise ImageTooLarge(
+            f"{name}: {width} x {height} pixels; at most {most / 1e6:.0f} million are decoded: "
+            "make it smaller"
+        )
+    if min(width, height) < limits.min_side:
+        raise ImageTooSmall(
+            f"{name}: {width} x {height} pixels; a face needs at least "
+            f"{limits.min_side} pixels on the shorter side"
+        )

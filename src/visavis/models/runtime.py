@@ -1,0 +1,191 @@
+"""Networks that run: OpenVINO on CPUs, ONNX Runtime for the rest, behind one Protocol."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from visavis.errors import MissingExtra, ModelRefused
+from visavis.models.manifest import Channels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from visavis.models.manifest import Preprocessing
+
+
+class RuntimeName(StrEnum):
+    """Which engine computes the networks."""
+
+    OPENVINO = "openvino"
+    ONNXRUNTIME = "onnxruntime"
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """How much of the machine a network may use.
+
+    Attributes
+    ----------
+    threads
+        Threads in all; 0 leaves it to the runtime.
+    streams
+        How many calls of ``Session.run`` compute side by side.
+    """
+
+    threads: int = 0
+    streams: int = 1
+
+
+class Session(Protocol):
+    """A network ready to run; may be called from several threads at once."""
+
+    def run(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Compute every output, in the graph's order, of (N, H, W, 3) uint8 RGB pixels."""
+
+
+class Runtime(Protocol):
+    """Where networks run."""
+
+    name: RuntimeName
+
+    def bake(self, onnx: Path, table: Path | None, shape: Preprocessing, out: Path) -> None:
+        """Turn a prepared ONNX file into the file that ``open`` takes, once."""
+
+    def open(self, baked: Path, shape: Preprocessing, cores: Cores, cache: Path) -> Session:
+        """Load a baked file; raises ModelRefused when it cannot be run."""
+
+
+class OpenVino:
+    """OpenVINO's CPU device: int8 and fp32; preprocessing becomes part of the graph."""
+
+    name = RuntimeName.OPENVINO
+    suffix = ".xml"
+
+    def bake(self, onnx: Path, table: Path | None, shape: Preprocessing, out: Path) -> None:
+        """Write an IR file whose input is uint8 RGB, quantised when ``table`` is given."""
+        import openvino as ov  # noqa: PLC0415
+        from openvino.preprocess import ColorFormat, PrePostProcessor  # noqa: PLC0415
+
+        from visavis.models.quantize import quantize, read_table  # noqa: PLC0415
+
+        try:
+            model = ov.Core().read_model(onnx)
+            if table is not None:
+                quantize(model, read_table(table))
+            steps = PrePostProcessor(model)
+            steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+            steps.input().tensor().set_color_format(ColorFormat.RGB)
+            steps.input().model().set_layout(ov.Layout("NCHW"))
+            if shape.channels is Channels.BGR:
+                steps.input().preprocess().convert_color(ColorFormat.BGR)
+            steps.input().preprocess().convert_element_type(ov.Type.f32)
+            if any(shape.mean):
+                steps.input().preprocess().mean(list(shape.mean))
+            if any(s != 1 for s in shape.scale):
+                steps.input().preprocess().scale(list(shape.scale))
+            ov.save_model(steps.build(), out, compress_to_fp16=False)
+        except RuntimeError as refused:
+            raise ModelRefused(f"{onnx.name}: OpenVINO cannot run it: {_first(refused)}") from None
+
+    def open(self, baked: Path, shape: Preprocessing, cores: Cores, cache: Path) -> Session:  # noqa: ARG002
+        """Compile for the CPU; the compiled form is cached beside the graph."""
+        import openvino as ov  # noqa: PLC0415
+
+        # Without the hint some processors would compute in bf16 or f16, and give other vectors.
+        config: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "NUM_STREAMS": cores.streams,
+            "CACHE_DIR": str(cache),
+        }
+        if cores.threads:
+            config["INFERENCE_NUM_THREADS"] = cores.threads
+        try:
+            return _OpenVinoSession(ov.Core().compile_model(baked, "CPU", config))
+        except RuntimeError as refused:
+            raise ModelRefused(
+                f"{baked.name}: OpenVINO cannot load it: {_first(refused)}"
+            ) from None
+
+
+class _OpenVinoSession:
+    def __init__(self, compiled: Any) -> None:  # noqa: ANN401 - ov.CompiledModel
+        self._compiled = compiled
+        self._local = threading.local()
+
+    def run(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        # An infer request serves one thread at a time, so each thread keeps its own.
+        request = getattr(self._local, "request", None)
+        if request is None:
+            request = self._local.request = self._compiled.create_infer_request()
+        results = request.infer([np.ascontiguousarray(pixels)], share_inputs=True)
+        return [results[i] for i in range(len(results))]
+
+
+class OnnxRuntime:
+    """ONNX Runtime's CPU provider, in fp32: the second judge, and for other platforms."""
+
+    name = RuntimeName.ONNXRUNTIME
+    suffix = ".onnx"
+
+    def bake(self, onnx: Path, table: Path | None, shape: Preprocessing, out: Path) -> None:  # noqa: ARG002
+        """Keep the prepared ONNX file as it is; int8 is OpenVINO's alone."""
+        if table is not None:
+            raise ModelRefused("int8 runs on OpenVINO only: choose --precision fp32")
+        out.write_bytes(onnx.read_bytes())
+
+    def open(self, baked: Path, shape: Preprocessing, cores: Cores, cache: Path) -> Session:  # noqa: ARG002
+        """Start a session; raises MissingExtra without the package."""
+        try:
+            import onnxruntime as ort  # noqa: PLC0415
+        except ModuleNotFoundError as missing:
+            raise MissingExtra(
+                "this runtime needs onnxruntime: pip install 'visavis[onnxruntime]'"
+            ) from missing
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = cores.threads
+        options.log_severity_level = 3
+        try:
+            session = ort.InferenceSession(
+                os.fspath(baked), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as refused:  # noqa: BLE001 - ORT's exceptions share no other base
+            raise ModelRefused(
+                f"{baked.name}: ONNX Runtime cannot load it: {_first(refused)}"
+            ) from None
+        return _OnnxRuntimeSession(session, shape)
+
+
+class _OnnxRuntimeSession:
+    def __init__(self, session: Any, shape: Preprocessing) -> None:  # noqa: ANN401
+        self._session = session
+        self._input = session.get_inputs()[0].name
+        self._mean = np.array(shape.mean, np.float32)
+        self._scale = np.array(shape.scale, np.float32)
+        self._step = -1 if shape.channels is Channels.BGR else 1
+
+    def run(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        planes = pixels[..., :: self._step].astype(np.float32)
+        values = (planes - self._mean) / self._scale
+        batch = np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32)
+        outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: batch})
+        return outputs
+
+
+def runtime(name: RuntimeName) -> OpenVino | OnnxRuntime:
+    """Give the runtime of that name."""
+    return OpenVino() if name is RuntimeName.OPENVINO else OnnxRuntime()
+
+
+def _first(error: Exception) -> str:
+    """Give the line of a runtime's long message that says what went wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith("Exception from")]
+    return (told or lines or ["no reason given"])[0][:300]

