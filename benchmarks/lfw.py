@@ -33,12 +33,12 @@ import cv2
 import numpy as np
 import platformdirs
 
-from visavis.align import SIZE, align
+from visavis.align import align
 from visavis.detect import Detector, Search
 from visavis.encode import Encoder, SessionEncoder
 from visavis.image import open_image
 from visavis.models import Cores, ModelStore, Precision, RuntimeName
-from visavis.values import Face, Image
+from visavis.values import CROP_SIZE, Face, Image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,9 +127,7 @@ def crops(images: Path, names: Sequence[str], cache: Path) -> Crops:
 
 def _cut(images: Path, names: list[str]) -> Crops:
     store = ModelStore.default()
-    session = store.session(
-        store.manifest("yunet"), Precision.FP32, RuntimeName.OPENVINO, Cores(1)
-    )
+    session = store.session(store.manifest("yunet"), Precision.FP32, RuntimeName.OPENVINO, Cores(1))
     detector = Detector(session)
     kept, pixels, landmarks = [], [], []
     for number, name in enumerate(names):
@@ -152,7 +150,9 @@ def _central(faces: list[Face], image: Image) -> Face | None:
     return min(faces, key=off_centre, default=None)
 
 
-def hard_crop(image: Image, landmarks: NDArray[np.float32], how: Degradation, seed: int) -> Crop:
+def hard_crop(
+    image: Image, landmarks: NDArray[np.float32], how: Degradation, seed: int
+) -> NDArray[np.uint8]:
     """Degrade a photograph and cut its face out by the landmarks of the good one."""
     rng = np.random.default_rng(seed)
     width = float(np.ptp(landmarks[:, 0]) * 2.2)  # of the face, roughly
@@ -174,14 +174,13 @@ def hard_crop(image: Image, landmarks: NDArray[np.float32], how: Degradation, se
     return align(Image(np.asarray(pixels, np.uint8)), face).pixels
 
 
-Crop = np.ndarray
-_YAW = (48.0, 58.0)
+_YAW = (60.0, 70.0)
 """Degrees."""
-_SHRUNK_TO = (11.0, 15.0)
+_SHRUNK_TO = (11.0, 14.0)
 """Width of the face in pixels."""
-_BLUR = (0.055, 0.075)
+_BLUR = (0.04, 0.06)
 """Standard deviation as a share of the face's width."""
-_LIGHT = (0.03, 0.05)
+_LIGHT = (0.035, 0.06)
 """Share of the light that is left."""
 _NOISE = 1.0
 """Standard deviation of the noise in grey levels."""
@@ -224,7 +223,7 @@ def hard_crops(
     if path.is_file():
         return np.asarray(np.load(path))
     row = {name: i for i, name in enumerate(cut.names)}
-    result = np.zeros((len(pairs), SIZE, SIZE, 3), np.uint8)
+    result = np.zeros((len(pairs), CROP_SIZE, CROP_SIZE, 3), np.uint8)
     for number, pair in enumerate(pairs):
         if pair.b not in row:
             continue

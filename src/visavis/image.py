@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import stat
 import struct
+import threading
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,7 @@ from visavis.errors import ImageNotFound, ImageTooLarge, ImageTooSmall, ImageUnr
 from visavis.values import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import PIL.Image
     from numpy.typing import NDArray
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
 
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
+_EXIF = b"Exif\0\0"
+
+_KINDS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000")
+"""What Pillow may read for us: it knows more, and would start Ghostscript for a stranger's EPS."""
 
 _TURN: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     2: lambda p: p[:, ::-1],
@@ -146,7 +153,7 @@ def decode(
     name: str = "image",
     long_side: int | None = None,
 ) -> Image:
-    """Decode JPEG, PNG, WebP, GIF (its first picture), TIFF, BMP and what else Pillow reads.
+    """Decode JPEG, PNG, WebP, GIF (its first picture), TIFF, BMP, AVIF, JPEG 2000 and PPM.
 
     Grey, CMYK, 16-bit and palette pictures become RGB; transparency is laid over white; the EXIF
     orientation is applied.
@@ -201,13 +208,34 @@ def _decode_jpeg(data: bytes, limits: Limits, name: str, long_side: int | None) 
         )
     except ValueError:
         return None
-    orientation = 1
-    if b"Exif\0\0" in data[:65536]:
-        import PIL.Image  # noqa: PLC0415
+    # One pixel of a JPEG at 1/f scale is the mean of f x f, also where the last ones are cut.
+    return _upright(pixels, _jpeg_orientation(data), float(factor), name)
 
-        with PIL.Image.open(io.BytesIO(data)) as picture:
-            orientation = _orientation(picture)
-    return _upright(pixels, orientation, max(width, height) / max(pixels.shape), name)
+
+def _jpeg_orientation(data: bytes) -> int:
+    """Read the EXIF orientation among a JPEG's segments; 1 when there is none or it is damaged."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] == 0xE1 and data.startswith(_EXIF, at + 4):
+            return _tag_274(data[at + 4 + len(_EXIF) : at + 2 + length])
+        at += 2 + length
+    return 1
+
+
+def _tag_274(block: bytes) -> int:
+    """Find the orientation in the first directory of a TIFF block (TIFF 6.0, sec. 2)."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4], "")
+    if order:
+        with contextlib.suppress(struct.error):  # cut short
+            (start,) = struct.unpack_from(order + "I", block, 4)
+            (count,) = struct.unpack_from(order + "H", block, start)
+            for at in range(start + 2, start + 2 + 12 * count, 12):
+                tag, kind = struct.unpack_from(order + "HH", block, at)
+                if tag == 274:
+                    value = struct.unpack_from(order + ("I" if kind == 4 else "H"), block, at + 8)
+                    return int(value[0])
+    return 1
 
 
 def _decode_other(data: bytes, limits: Limits, name: str) -> Image:
@@ -216,14 +244,21 @@ def _decode_other(data: bytes, limits: Limits, name: str) -> Image:
     if data.startswith(_PNG) and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])
         _check_pixels(width, height, limits.max_pixels, limits, name)
+    kinds = (*_KINDS, "AVIF") if data[4:12] in {b"ftypavif", b"ftypavis"} else _KINDS
     try:
-        with PIL.Image.open(io.BytesIO(data)) as picture:
+        with _quiet():
+            picture = PIL.Image.open(io.BytesIO(data), formats=kinds)
+        with picture:
             _check_pixels(*picture.size, limits.max_pixels, limits, name)
-            orientation = _orientation(picture)
-            return _upright(_rgb(picture), orientation, 1.0, name)
+            if picture.format == "TIFF":  # its tags are read, and remarked on, with the pixels
+                with _quiet():
+                    picture.load()
+            pixels = _rgb(picture)
+            # Asked last: Pillow turns a TIFF itself when it loads it, and says so here.
+            return _upright(pixels, _orientation(picture), 1.0, name)
     except PIL.UnidentifiedImageError:
         raise ImageUnreadable(
-            f"{name}: not a picture that can be read (JPEG, PNG, WebP, GIF, TIFF, BMP)"
+            f"{name}: not a picture that can be read (JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF)"
         ) from None
     except PIL.Image.DecompressionBombError as bomb:
         raise ImageTooLarge(f"{name}: {bomb}") from None
@@ -240,7 +275,7 @@ def _rgb(picture: PIL.Image.Image) -> NDArray[np.uint8]:
     import PIL.Image  # noqa: PLC0415
 
     if picture.mode.startswith(("I", "F")):
-        values = np.asarray(picture, np.float64)
+        values = np.nan_to_num(np.asarray(picture, np.float64), posinf=0, neginf=0)
         # 16-bit pictures fill 0..65535; wider ones say nothing of their range.
         top = 65535.0 if picture.mode.startswith("I;16") or values.max() > 255 else 255.0
         grey = np.clip(values * (255.0 / top), 0, 255).astype(np.uint8)
@@ -252,9 +287,22 @@ def _rgb(picture: PIL.Image.Image) -> NDArray[np.uint8]:
     return np.array(picture.convert("RGB"), np.uint8)
 
 
+_QUIET = threading.Lock()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to ourselves what Pillow remarks on sizes and damaged tags: it is judged here."""
+    # Filters of warnings belong to the process, so one thread at a time, and only for headers.
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _orientation(picture: PIL.Image.Image) -> int:
     try:
-        return int(picture.getexif().get(0x0112, 1))
+        with _quiet():
+            return int(picture.getexif().get(274, 1))
     except Exception:  # noqa: BLE001 - a damaged EXIF block must not cost the photograph
         return 1
 

@@ -134,11 +134,11 @@ class Engine:
 
     def faces(self, photograph: Source) -> list[Sighting]:
         """Find and assess every face, the largest first; raises what ``image`` raises."""
-        return [seen.sighting for seen in self.sight.everyone(self._read(photograph))]
+        return [seen.sighting for seen in self.sight.everyone(self.read(photograph))]
 
     def embedding(self, photograph: Source) -> Embedding:
         """Encode the one face that a photograph is of; raises NoFaceFound, SeveralFaces."""
-        return self._embed([self.sight.subject(self._read(photograph))])[0]
+        return self._embed([self.sight.subject(self.read(photograph))])[0]
 
     def compare(self, a: Source, b: Source, *, fmr: float | None = None) -> Decision:
         """Decide whether two photographs are of the same person.
@@ -155,7 +155,7 @@ class Engine:
         InputRefused, ModelError
         """
         point = self._verification(fmr)
-        seen = [self.sight.subject(self._read(photograph)) for photograph in (a, b)]
+        seen = [self.sight.subject(self.read(photograph)) for photograph in (a, b)]
         first, second = self._embed(seen)
         return _decision(distance(first, second), point, seen)
 
@@ -193,17 +193,17 @@ class Engine:
             raise TypeError("photographs is a list: [photograph]")
         if not photographs:
             raise InputRefused(f"give at least one photograph of {person}")
-        ready = [self.prepare(photograph, force=force) for photograph in photographs]
-        return self.store(person, ready, force=force, keep_photographs=keep_photographs)
+        taken = [self.read(photograph) for photograph in photographs]
+        ready = [self.prepare(photo, force=force, keep=keep_photographs) for photo in taken]
+        return self.store(person, ready, force=force)
 
-    def prepare(self, photograph: Source, *, force: bool = False) -> Ready:
+    def prepare(self, taken: Photograph, *, force: bool = False, keep: bool = False) -> Ready:
         """Do the costly half of an enrolment: everything but the gallery.
 
         Raises
         ------
         PoorQuality, InputRefused, ModelError
         """
-        taken = self._read(photograph)
         seen = self.sight.subject(taken)
         quality = seen.sighting.quality
         if quality.advice and not force:
@@ -211,16 +211,11 @@ class Engine:
                 f"{taken.name} would make a bad template: {'; '.join(quality.advice)} "
                 "(or force the enrolment)"
             )
-        return Ready(taken, seen.sighting, self._embed([seen])[0])
+        embedding = self._embed([seen])[0]
+        data = taken.data if keep else None
+        return Ready(taken.name, taken.digest, data, seen.sighting, embedding)
 
-    def store(
-        self,
-        person: str,
-        ready: Sequence[Ready],
-        *,
-        force: bool = False,
-        keep_photographs: bool = False,
-    ) -> Enrolment:
+    def store(self, person: str, ready: Sequence[Ready], *, force: bool = False) -> Enrolment:
         """Do the other half: check the likeness and write, in one transaction.
 
         Raises
@@ -233,14 +228,7 @@ class Engine:
             self._check_likeness(person, ready)
         stored = self.gallery.enroll(
             person,
-            [
-                NewTemplate(
-                    r.embedding.vector,
-                    r.photograph.digest,
-                    r.photograph.data if keep_photographs else None,
-                )
-                for r in ready
-            ],
+            [NewTemplate(r.embedding.vector, r.digest, r.data) for r in ready],
             encoder=self.encoder.id,
         )
         return Enrolment(
@@ -264,7 +252,7 @@ class Engine:
         if not templates:
             raise PersonUnknown(f"{claimed.name} has no templates: enrol a photograph")
         point = self._verification(fmr, len(templates))
-        seen = self.sight.subject(self._read(photograph))
+        seen = self.sight.subject(self.read(photograph))
         probe = self._embed([seen])[0]
         return _decision(min(distance(probe, t) for t in templates), point, [seen])
 
@@ -288,7 +276,7 @@ class Engine:
         ------
         ImageRefused, ModelError, GalleryError
         """
-        seen = self.sight.everyone(self._read(photograph))
+        seen = self.sight.everyone(self.read(photograph))
         searcher = self._fresh()
         rate = self.config.fpir if fpir is None else fpir
         point = self.curve.identification(rate, len(searcher))
@@ -305,7 +293,8 @@ class Engine:
             faces, point.tau, rate, searcher.people, self.encoder.id, point.extrapolated
         )
 
-    def _read(self, source: Source) -> Photograph:
+    def read(self, source: Source) -> Photograph:
+        """Read a photograph once, within the limits; raises what ``image`` raises."""
         return Photograph.read(source, self.config.limits)
 
     def _embed(self, seen: Sequence[Observed]) -> list[Embedding]:
@@ -341,7 +330,7 @@ class Engine:
                 other = people.get(hit.person)
                 if other and name not in {other.name, other.id} and hit.distance <= duplicate.tau:
                     raise DuplicatePerson(
-                        f"{r.photograph.name} looks like {other.name}, who is enrolled already "
+                        f"{r.name} looks like {other.name}, who is enrolled already "
                         f"(d = {hit.distance:.2f}, tau = {duplicate.tau:.2f}); add it to "
                         f"{other.name}, or force the enrolment if they are two people"
                     )
@@ -354,7 +343,7 @@ class Engine:
             d = min(squared(r.embedding.vector, vector) for vector in known)
             if d > tau:
                 raise PersonMismatch(
-                    f"{r.photograph.name} does not look like the other photographs of {name} "
+                    f"{r.name} does not look like the other photographs of {name} "
                     f"(d = {d:.2f}, at most {tau:.2f}); leave it out, or force the enrolment"
                 )
             known.append(r.embedding.vector)

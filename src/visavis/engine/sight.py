@@ -71,9 +71,21 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ready:
-    """A photograph whose face is fit to be enrolled, encoded."""
+    """A photograph whose face is fit to be enrolled, encoded.
 
-    photograph: Photograph
+    Attributes
+    ----------
+    name
+        The photograph's, for messages.
+    digest
+        SHA-256 by which the same photograph is known again.
+    data
+        Its bytes, only when they are to be kept.
+    """
+
+    name: str
+    digest: str
+    data: bytes | None
     sighting: Sighting
     embedding: Embedding
 
@@ -82,7 +94,7 @@ class Sight:
     """Finds in a photograph whom it is of, or everybody in it."""
 
     def __init__(self, detector: Detector, config: EngineConfig) -> None:
-        self._detector = detector
+        self.detector = detector
         self._config = config
 
     def subject(self, photograph: Photograph) -> Observed:
@@ -96,10 +108,10 @@ class Sight:
         """
         limits = self._config.limits
         image = photograph.image(limits, _LONG_SIDE)
-        faces = self._detector.find(image, Search.SUBJECT)
+        faces = self.detector.find(image, Search.SUBJECT)
         if image.reduction > 1 and (not faces or faces[0].box[2] < _LEAST_WIDTH):
             image = photograph.image(limits)
-            faces = self._detector.find(image, Search.SUBJECT)
+            faces = self.detector.find(image, Search.SUBJECT)
         if not faces:
             raise NoFaceFound(
                 f"{photograph.name}: no face found; use a photograph that shows the face from "
@@ -115,7 +127,7 @@ class Sight:
     def everyone(self, photograph: Photograph) -> list[Observed]:
         """Give every face, the largest first; an empty list when there is none."""
         image = photograph.image(self._config.limits)
-        return [self._observed(image, face) for face in self._detector.find(image, Search.ALL)]
+        return [self._observed(image, face) for face in self.detector.find(image, Search.ALL)]
 
     def _observed(self, image: Image, face: Face) -> Observed:
         crop = align(image, face)

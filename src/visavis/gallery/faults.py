@@ -84,6 +84,8 @@ def explained(where: str) -> Iterator[None]:
     """
     try:
         yield
+    except UnicodeDecodeError as fault:  # SQLite quotes damaged text in its own complaint
+        raise damaged(where, "text that cannot be read") from fault
     except (sqlite3.Error, SQLAlchemyError) as fault:
         raise _translated(fault, where) from fault
 

@@ -258,7 +258,8 @@ class Gallery:
     def remove(self, *names_or_ids: str) -> Removal:
         """Erase people: rows, photographs, and their bytes in the file and its journal.
 
-        Rewrites the file once for all of them, about a second for 100,000 templates.
+        Rewrites the file once for all of them, through memory: 0.4 s for 100,000 templates of 128
+        numbers.
 
         Raises
         ------

@@ -24,7 +24,7 @@ from sqlalchemy.pool import QueuePool
 
 from visavis.errors import GalleryFull, GalleryUnusable
 
-from .faults import result_code
+from .faults import damaged, result_code
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -33,6 +33,7 @@ APPLICATION_ID = 0x76697376
 """``visv``; in the header of every gallery file."""
 
 _CACHED_CONNECTIONS = 4
+_SMALLEST_DATABASE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,15 @@ def recognise(location: Location) -> None:
     Raises
     ------
     GalleryUnusable
-        When it is no SQLite database or another application's.
+        When it is no SQLite database, another application's, or shorter than it says.
     """
-    look = Location(location.path, "immutable")
+    if 0 < location.path.stat().st_size < _SMALLEST_DATABASE:  # SQLite would write over it
+        raise GalleryUnusable(f"{location.path} is not a gallery; name another path")
     try:
-        with closing(sqlite3.connect(look.uri, uri=True)) as db:
-            _refuse_foreign(db, location.path)
+        if _looks_cut(location.path):
+            time.sleep(0.05)  # or another process was shortening the file just then
+            if _looks_cut(location.path):
+                raise damaged(str(location.path), "its end is missing")
     except sqlite3.DatabaseError as fault:
         # A checkpoint in progress looks like damage from here: the connection decides later.
         if not result_code(fault).startswith("SQLITE_CORRUPT"):
@@ -177,12 +181,11 @@ def scrub(engine: Engine) -> bool:
 
 def bytes_on_disk(path: Path) -> int:
     """Size of the gallery's file and its write-ahead log."""
-    files = (path, path.with_name(path.name + "-wal"))
-    return sum(file.stat().st_size for file in files if file.exists())
+    return path.stat().st_size + _journal_bytes(path)
 
 
 def _parsed(where: str | os.PathLike[str]) -> tuple[Path, bool]:
-    text = os.fspath(where)
+    text = os.fsdecode(where)
     if "://" not in text:
         if not text or text == ":memory:" or "\0" in text:
             raise GalleryUnusable("a gallery is a file; name a path for it")
@@ -222,13 +225,12 @@ def _unreachable(path: Path, fault: Exception) -> GalleryUnusable | GalleryFull:
 
 def _reading_mode(path: Path) -> str:
     """Read with locks where SQLite can make or find its lock files, else without."""
-    journal = path.with_name(path.name + "-wal")
     try:
         with closing(sqlite3.connect(Location(path, "ro").uri, uri=True)) as db:
             db.execute("SELECT count(*) FROM sqlite_master")
     except sqlite3.OperationalError as fault:
         blocked = result_code(fault).startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY"))
-        if blocked and not (journal.exists() and journal.stat().st_size):
+        if blocked and not _journal_bytes(path):
             return "immutable"
     except sqlite3.DatabaseError:
         pass  # not a database, or damaged: said when it is opened
@@ -245,6 +247,22 @@ def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
             f"{path} is another application's database; name a gallery file, or a new path to "
             "begin one"
         )
+
+
+def _looks_cut(path: Path) -> bool:
+    """See whether the last page is whole; SQLite would take what is missing for zeros."""
+    with closing(sqlite3.connect(Location(path, "immutable").uri, uri=True)) as db:
+        _refuse_foreign(db, path)
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        (page,) = db.execute("PRAGMA page_size").fetchone()
+    return path.stat().st_size < int(pages) * int(page) and not _journal_bytes(path)
+
+
+def _journal_bytes(path: Path) -> int:
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size
+    except OSError:
+        return 0
 
 
 def _prepare(db: sqlite3.Connection, location: Location, patience: float) -> None:

@@ -85,6 +85,32 @@ class ModelStore:
         """Give the place where ``models pull`` puts the weights."""
         return self.cache / "weights" / f"{manifest.sha256[:16]}-{manifest.file}"
 
+    def pull(self, manifest: Manifest, source: Path | None = None) -> Path:
+        """Fetch weights into the cache, from ``source`` or the manifest's url.
+
+        Raises
+        ------
+        ModelNotFound
+            When there is no source, or it cannot be read.
+        ModelDigestMismatch
+            When it gives another file; nothing is kept then.
+        """
+        target = self.pulled(manifest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pulling-") as folder:
+            staged = Path(folder) / target.name
+            try:
+                if source is not None:
+                    shutil.copyfile(source, staged)
+                else:
+                    _download(manifest, staged)
+            except (OSError, ValueError) as failed:
+                where = source or manifest.url
+                raise ModelNotFound(f"{where} cannot be read: {failed}") from failed
+            check_digest(staged, manifest)
+            staged.replace(target)
+        return target
+
     def encoder_id(self, manifest: Manifest, precision: Precision) -> EncoderId:
         """Name the vectors that this network gives in this precision."""
         table = self.table(manifest) if precision is Precision.INT8 else None
@@ -104,10 +130,13 @@ class ModelStore:
         path = self._file_of(manifest.name).with_name(f"{manifest.name}.int8.npz")
         return path if path.is_file() else None
 
+    def points_file(self, name: str, precision: Precision) -> Path:
+        """Say where a model's operating points lie, or would."""
+        return self._file_of(name).with_name(f"{name}.{precision}.points.json")
+
     def points(self, manifest: Manifest, precision: Precision) -> dict[str, Any] | None:
         """Read the operating points measured for an encoder, or None when nobody has."""
-        name = f"{manifest.name}.{precision}.points.json"
-        path = self._file_of(manifest.name).with_name(name)
+        path = self.points_file(manifest.name, precision)
         if not path.is_file():
             return None
         try:
@@ -234,6 +263,16 @@ def check_digest(path: Path, manifest: Manifest) -> None:
             f"{path} is not the file that {manifest.name} names: its SHA-256 is {digest}, "
             f"wanted is {manifest.sha256}; install it again or name the right file"
         )
+
+
+def _download(manifest: Manifest, target: Path) -> None:
+    from urllib.request import urlopen  # noqa: PLC0415
+
+    if not manifest.url.startswith(("https://", "http://")):
+        raise ValueError(f"{manifest.name} names no address to fetch it from; give a file")
+    with urlopen(manifest.url, timeout=60) as answer, target.open("wb") as file:  # noqa: S310
+        # A little more than the manifest says is enough to see that it is another file.
+        file.write(answer.read(manifest.size + 1))
 
 
 class _usable:  # noqa: N801 - reads as a phrase where it is used

@@ -1,0 +1,158 @@
+"""Options that several commands share, and the engine they describe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from visavis.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from visavis.engine import Engine
+    from visavis.gallery import Gallery
+    from visavis.image import Source
+
+    Command = Callable[..., Any]
+
+PHOTOGRAPH = click.Path(path_type=Path, allow_dash=True)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+)
+exit_status_option = click.option(
+    "--exit-status", is_flag=True, help="Exit with 1 when the answer is no."
+)
+gallery_option = click.option(
+    "--gallery",
+    metavar="FILE",
+    help="The people; default VISAVIS_GALLERY, else people.db in your data directory.",
+)
+force_option = click.option(
+    "--force", is_flag=True, help="Overrule what quality and likeness say against it."
+)
+keep_option = click.option(
+    "--keep-photographs", is_flag=True, help="Store the photographs too; by default none is kept."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """What the user said about the networks."""
+
+    encoder: str
+    precision: str | None
+    runtime: str
+    threads: int
+
+    def open(self, gallery: str | None = None, *, workers: int = 1, **config: Any) -> Engine:  # noqa: ANN401
+        """Open the engine that was asked for."""
+        from visavis.engine import Engine, EngineConfig  # noqa: PLC0415
+        from visavis.models import Cores, Precision, RuntimeName  # noqa: PLC0415
+
+        cores = Cores(workers, workers) if workers > 1 else Cores(self.threads)
+        return Engine.open(
+            gallery,
+            EngineConfig(
+                encoder=self.encoder,
+                precision=Precision(self.precision) if self.precision else None,
+                runtime=RuntimeName(self.runtime),
+                cores=cores,
+                store=settings().store,
+                **{key: value for key, value in config.items() if value is not None},
+            ),
+        )
+
+
+def engine_options(command: Command) -> Command:
+    """Add --encoder, --precision, --runtime and --threads; they arrive as ``networks``."""
+
+    def gathered(
+        encoder: str,
+        precision: str | None,
+        runtime: str,
+        threads: int,
+        **rest: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        return command(networks=EngineChoice(encoder, precision, runtime, threads), **rest)
+
+    gathered.__doc__ = command.__doc__
+    gathered.__name__ = command.__name__
+    gathered.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in (
+        click.option(
+            "--threads",
+            default=0,
+            show_default="all cores",
+            type=click.IntRange(0),
+            help="Cores that one face may use.",
+        ),
+        click.option(
+            "--runtime",
+            default="openvino",
+            show_default=True,
+            type=click.Choice(["openvino", "onnxruntime"]),
+            help="What computes the networks.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["int8", "fp32"]),
+            help="Arithmetic of the encoder; default the one it prefers.",
+        ),
+        click.option(
+            "--encoder",
+            default="sface",
+            show_default=True,
+            metavar="NAME",
+            shell_complete=_complete_encoder,
+            help="A model of 'visavis models list'.",
+        ),
+    ):
+        gathered = option(gathered)
+    return gathered
+
+
+def settings() -> Settings:
+    """Read the environment; only the command line does."""
+    return Settings.read(os.environ)
+
+
+def gallery_path(given: str | None) -> str:
+    """Give the gallery that was named, else the default one."""
+    return given or settings().gallery
+
+
+def open_gallery(given: str | None, *, create: bool = False) -> Gallery:
+    """Open the people without any network."""
+    from visavis.gallery import Gallery  # noqa: PLC0415
+
+    return Gallery.open(gallery_path(given), create=create)
+
+
+def photograph(path: Path) -> Source:
+    """Give what the user named: a file, or standard input for ``-``."""
+    return sys.stdin.buffer.read() if str(path) == "-" else path
+
+
+def complete_person(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of somebody enrolled."""
+    from visavis.errors import VisavisError  # noqa: PLC0415
+
+    try:
+        with open_gallery(ctx.params.get("gallery")) as people:
+            return [p.name for p in people.people() if p.name.startswith(incomplete)]
+    except VisavisError:
+        return []
+
+
+def _complete_encoder(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from visavis.models import Kind  # noqa: PLC0415
+
+    names = [m.name for m in settings().store.manifests() if m.kind is Kind.ENCODER]
+    return [name for name in names if name.startswith(incomplete)]

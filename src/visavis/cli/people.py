@@ -1,0 +1,130 @@
+"""visavis people list, show, rename, remove."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from visavis.cli.answers import print_json
+from visavis.cli.options import complete_person, gallery_option, json_option, open_gallery
+
+if TYPE_CHECKING:
+    from visavis.values import Person
+
+
+@click.group()
+def people() -> None:
+    """List, show, rename and remove those enrolled.
+
+    \b
+    Example:
+      visavis people list
+    """
+
+
+@people.command("list")
+@gallery_option
+@json_option
+def list_(gallery: str | None, as_json: bool) -> None:
+    """List everybody by name.
+
+    \b
+    Example:
+      visavis people list --json
+    """
+    with open_gallery(gallery) as registry:
+        everybody = registry.people()
+    if as_json:
+        print_json({"people": [_json(person) for person in everybody]})
+        return
+    for person in everybody:
+        click.echo(f"{person.id[:8]}  {person.templates:3d}  {person.name}")
+    click.echo(f"{len(everybody)} people", err=True)
+
+
+@people.command()
+@click.argument("person", shell_complete=complete_person)
+@gallery_option
+@json_option
+def show(person: str, gallery: str | None, as_json: bool) -> None:
+    """Show what is stored of PERSON, a name or an id: never a photograph unless it was kept.
+
+    \b
+    Example:
+      visavis people show Ada
+    """
+    with open_gallery(gallery) as registry:
+        found = registry.person(person)
+        templates = registry.templates(found.id)
+        kept = [registry.photograph(t.id) is not None for t in templates]
+    stored = [
+        {"id": t.id, "created": t.created.isoformat(), "photograph_kept": k, "digest": t.digest}
+        for t, k in zip(templates, kept, strict=True)
+    ]
+    if as_json:
+        print_json({**_json(found), "stored": stored})
+        return
+    click.echo(f"{found.name}\n  id {found.id}\n  enrolled {found.created:%Y-%m-%d %H:%M} UTC")
+    for row in stored:
+        photo = "photograph kept" if row["photograph_kept"] else "no photograph"
+        click.echo(f"  template {str(row['id'])[:8]}  {str(row['created'])[:16]}  {photo}")
+
+
+@people.command()
+@click.argument("person", shell_complete=complete_person)
+@click.argument("name")
+@gallery_option
+@json_option
+def rename(person: str, name: str, gallery: str | None, as_json: bool) -> None:
+    """Give PERSON another NAME; id and templates stay.
+
+    \b
+    Example:
+      visavis people rename Ada "Ada Lovelace"
+    """
+    with open_gallery(gallery) as registry:
+        renamed = registry.rename(person, name)
+    if as_json:
+        print_json(_json(renamed))
+    else:
+        click.echo(f"{person} is now {renamed.name}")
+
+
+@people.command()
+@click.argument("person", shell_complete=complete_person)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@gallery_option
+@json_option
+def remove(person: str, yes: bool, gallery: str | None, as_json: bool) -> None:
+    """Erase PERSON: name, templates, photographs, and their bytes in the file.
+
+    \b
+    Example:
+      visavis people remove Ada --yes
+    """
+    with open_gallery(gallery) as registry:
+        found = registry.person(person)
+        if not yes:
+            click.confirm(
+                f"Erase {found.name} and {found.templates} template(s)?", abort=True, err=True
+            )
+        gone = registry.remove(found.id)
+    if as_json:
+        erased = {"person": gone.person.name, "id": gone.person.id}
+        print_json({**erased, "templates": len(gone.templates), "journal": gone.journal_clean})
+        return
+    click.echo(f"{gone.person.name} is erased, {len(gone.templates)} template(s) with them")
+    if not gone.journal_clean:
+        click.echo(
+            "another process was reading: the journal keeps their bytes until it closes", err=True
+        )
+
+
+def _json(person: Person) -> dict[str, Any]:
+    return {
+        "id": person.id,
+        "name": person.name,
+        "created": person.created.isoformat(),
+        "templates": person.templates,
+    }
