@@ -92,32 +92,35 @@ def rename(person: str, name: str, gallery: str | None, as_json: bool) -> None:
 
 
 @people.command()
-@click.argument("person", shell_complete=complete_person)
+@click.argument("people", nargs=-1, required=True, shell_complete=complete_person)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @gallery_option
 @json_option
-def remove(person: str, yes: bool, gallery: str | None, as_json: bool) -> None:
-    """Erase PERSON: name, templates, photographs, and their bytes in the file.
+def remove(people: tuple[str, ...], yes: bool, gallery: str | None, as_json: bool) -> None:
+    """Erase PEOPLE: names, templates, photographs, and their bytes in the file. All or none.
 
     \b
     Example:
       visavis people remove Ada --yes
     """
     with open_gallery(gallery) as registry:
-        found = registry.person(person)
+        found = [registry.person(person) for person in people]
         if not yes:
-            click.confirm(
-                f"Erase {found.name} and {found.templates} template(s)?", abort=True, err=True
-            )
-        gone = registry.remove(found.id)
+            who = ", ".join(person.name for person in found)
+            templates = sum(person.templates for person in found)
+            click.confirm(f"Erase {who} ({templates} template(s))?", abort=True, err=True)
+        gone = registry.remove(*(person.id for person in found))
     if as_json:
-        erased = {"person": gone.person.name, "id": gone.person.id}
-        print_json({**erased, "templates": len(gone.templates), "journal": gone.journal_clean})
+        erased = [{"id": person.id, "name": person.name} for person in gone.persons]
+        print_json({"removed": erased, "templates": len(gone.templates), "erased": gone.erased})
         return
-    click.echo(f"{gone.person.name} is erased, {len(gone.templates)} template(s) with them")
-    if not gone.journal_clean:
+    who = ", ".join(person.name for person in gone.persons)
+    click.echo(f"erased: {who}, {len(gone.templates)} template(s) with them")
+    if not gone.erased:
         click.echo(
-            "another process was reading: the journal keeps their bytes until it closes", err=True
+            "the file could not be rewritten now (another process reads it, or the disk is full): "
+            "nobody finds them any more, but their bytes stay in it until the next removal",
+            err=True,
         )
 
 
