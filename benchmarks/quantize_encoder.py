@@ -220,14 +220,15 @@ class _Judge:
         ``first`` layer's input is the picture, whose 256 grey levels are kept as they are.
         """
         if first:
-            return trial(exact, np.ones(exact.shape[1], np.float32), 1.0)
+            ones = np.ones(exact.shape[1], np.float32)
+            return Trial(ones, float(exact.min()), float(exact.max()))
         few = len(self.wanted)
         mean = self.network.mean_output(exact[:few], name)
 
         def error(tried: Trial) -> float:
             shift = mean - self.network.mean_output(spoilt[:few], name, tried.table(name))
             rows = self.network.run(spoilt[:few], name, None, tried.table(name, shift))
-            return float(np.mean(np.sum((_unit(rows) - self.wanted) ** 2, axis=1)))
+            return float(np.mean(np.linalg.norm(_unit(rows) - self.wanted, axis=1)))
 
         options = scales(exact, self.network.weights(name))
         by_scale = {key: error(trial(exact, scale, 0.8)) for key, scale in options.items()}
@@ -239,7 +240,7 @@ class _Judge:
 
 
 def _told(errors: Mapping[Any, float]) -> str:
-    return ", ".join(f"{key}: {1e4 * error:.1f}e-4" for key, error in errors.items())
+    return ", ".join(f"{key}: {error:.4f}" for key, error in errors.items())
 
 
 def _unit(rows: Rows) -> Rows:

@@ -21,6 +21,8 @@ TEMPLATE = np.array(
 
 _MODEL = TEMPLATE[:, 0].astype(np.float64) + 1j * TEMPLATE[:, 1]
 _MEAN = _MODEL.mean()
+_LONGEST = 32766
+"""Of a side, in pixels, that OpenCV warps."""
 _CORNERS = np.array([[x, y, 1.0] for x in (0, CROP_SIZE) for y in (0, CROP_SIZE)])
 
 
@@ -57,8 +59,8 @@ def align(image: Image, face: Face) -> Crop:
     matrix = similarity(face.landmarks)
     pixels = image.pixels
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    shrink = int(0.5 / scale) if scale > 0 else 1
-    if shrink >= 2:
+    shrink = max(1, int(0.5 / scale)) if scale > 0 else 1
+    if shrink > 1 or max(pixels.shape) > _LONGEST:
         pixels, matrix = _shrunk(pixels, matrix, shrink)
     crop = cv2.warpAffine(pixels, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR)
     return Crop(np.asarray(crop, np.uint8), face)
@@ -73,10 +75,12 @@ def _shrunk(pixels: np.ndarray, matrix: np.ndarray, by: int) -> tuple[np.ndarray
     right, bottom = np.clip(np.ceil(corners.max(0)).astype(int) + by, 0, [width, height])
     # Whole blocks only: a block is one pixel of the smaller picture.
     wide, high = (right - left) // by, (bottom - top) // by
-    if wide < 1 or high < 1:
-        return pixels, matrix
+    if wide < 1 or high < 1:  # the face lies outside: nothing of it is seen
+        return np.zeros((1, 1, 3), np.uint8), matrix
     part = pixels[top : top + high * by, left : left + wide * by]
-    small = cv2.resize(part, (int(wide), int(high)), interpolation=cv2.INTER_AREA)
+    small = part
+    if by > 1:
+        small = cv2.resize(part, (int(wide), int(high)), interpolation=cv2.INTER_AREA)
     # The centre of small pixel u lies at big pixel by * u + (by - 1) / 2.
     back = np.array([[by, 0, left + (by - 1) / 2], [0, by, top + (by - 1) / 2], [0, 0, 1.0]])
     return small, matrix @ back

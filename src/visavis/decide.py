@@ -163,6 +163,8 @@ def curve_of(stored: dict[str, Any] | None, encoder: EncoderId, name: str) -> Op
         raise NotCalibrated(
             f"nobody has measured how often {name} confuses people, so it cannot decide; {how}"
         )
+    # It comes from a JSON file that may hold anything.
+    stored = stored if isinstance(stored, dict) else {}
     if stored.get("schema") != SCHEMA or stored.get("encoder") != encoder:
         raise NotCalibrated(f"the operating points beside {name} are not this encoder's; {how}")
     try:
@@ -177,9 +179,16 @@ def curve_of(stored: dict[str, Any] | None, encoder: EncoderId, name: str) -> Op
             float(stored["tail_slope"]),
             int(stored["pairs"]),
         )
-    except (KeyError, TypeError, ValueError) as broken:
+    except (KeyError, TypeError, ValueError, OverflowError) as broken:
         raise NotCalibrated(f"the operating points beside {name} are damaged: {broken}") from broken
     falling = all(a.fmr > b.fmr and a.tau > b.tau for a, b in itertools.pairwise(points))
-    if len(points) < 2 or not falling or curve.slope <= 0:
+    if len(points) < 2 or not falling or not 0 < curve.slope < math.inf:
         raise NotCalibrated(f"the operating points beside {name} do not fall; {how}")
+    if not all(_sound(p) for p in points):
+        raise NotCalibrated(f"the operating points beside {name} are no rates of distances; {how}")
     return curve
+
+
+def _sound(p: Measured) -> bool:
+    """Tell whether a point's rate, interval and threshold lie where they can; never for NaN."""
+    return 0 < p.fmr <= 1 and 0 <= p.lower <= p.fmr <= p.upper < math.inf and 0 <= p.tau <= 4

@@ -60,7 +60,7 @@ class QualityLimits:
     yaw: float = 40.0
     pitch: float = 25.0
     roll: float = 50.0
-    sharpness: float = 0.02
+    sharpness: float = 0.025
     contrast: float = 0.04
     brightness: tuple[float, float] = (0.12, 0.92)
     score: float = 0.75
@@ -126,7 +126,8 @@ def _inside(box: tuple[float, float, float, float], image: Image) -> float:
     x, y, w, h = box
     wide = min(x + w, image.width) - max(x, 0.0)
     high = min(y + h, image.height) - max(y, 0.0)
-    return float(max(wide, 0.0) * max(high, 0.0) / (w * h)) if w > 0 and h > 0 else 0.0
+    share = max(wide, 0.0) * max(high, 0.0) / (w * h) if w > 0 and h > 0 else 0.0
+    return float(min(1.0, share))
 
 
 def _advised(q: Quality, limits: QualityLimits) -> Quality:

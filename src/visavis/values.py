@@ -100,6 +100,15 @@ class Crop:
     face: Face
 
 
+class Pick(StrEnum):
+    """Whom a photograph with several faces is of."""
+
+    CLEAR_SUBJECT = "clear-subject"
+    """The largest face when it is clearly larger than the next; else it is not guessed."""
+    LARGEST = "largest"
+    MOST_CENTRAL = "most-central"
+
+
 class Advice(StrEnum):
     """What the subject or the photographer can do for a better picture."""
 

@@ -50,11 +50,13 @@ class EngineChoice:
     precision: str | None
     runtime: str
     threads: int
+    pick: str
 
-    def open(self, gallery: str | None = None, *, workers: int = 1, **config: Any) -> Engine:  # noqa: ANN401
+    def open(self, gallery: str | None = None, *, workers: int = 1) -> Engine:
         """Open the engine that was asked for."""
         from visavis.engine import Engine, EngineConfig  # noqa: PLC0415
         from visavis.models import Cores, Precision, RuntimeName  # noqa: PLC0415
+        from visavis.values import Pick  # noqa: PLC0415
 
         cores = Cores(workers, workers) if workers > 1 else Cores(self.threads)
         return Engine.open(
@@ -64,28 +66,36 @@ class EngineChoice:
                 precision=Precision(self.precision) if self.precision else None,
                 runtime=RuntimeName(self.runtime),
                 cores=cores,
+                pick=Pick(self.pick),
                 store=settings().store,
-                **{key: value for key, value in config.items() if value is not None},
             ),
         )
 
 
 def engine_options(command: Command) -> Command:
-    """Add --encoder, --precision, --runtime and --threads; they arrive as ``networks``."""
+    """Add --encoder, --precision, --runtime, --threads and --pick; they arrive as ``networks``."""
 
     def gathered(
         encoder: str,
         precision: str | None,
         runtime: str,
         threads: int,
+        pick: str,
         **rest: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        return command(networks=EngineChoice(encoder, precision, runtime, threads), **rest)
+        return command(networks=EngineChoice(encoder, precision, runtime, threads, pick), **rest)
 
     gathered.__doc__ = command.__doc__
     gathered.__name__ = command.__name__
     gathered.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     for option in (
+        click.option(
+            "--pick",
+            default="clear-subject",
+            show_default=True,
+            type=click.Choice(["clear-subject", "largest", "most-central"]),
+            help="Whom a photograph with several faces is of.",
+        ),
         click.option(
             "--threads",
             default=0,

@@ -8,6 +8,7 @@ from visavis.detect import DetectorConfig
 from visavis.image import Limits
 from visavis.models import Cores, ModelStore, Precision, RuntimeName
 from visavis.quality import QualityLimits
+from visavis.values import Pick
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,11 @@ class EngineConfig:
     fpir
         False positive identification rate of identify: how often a stranger is taken for
         somebody enrolled.
+    pick
+        Whom compare, verify and enroll take a photograph with several faces to be of.
     clear_subject
-        The largest face is taken as the subject only when it is this many times as wide as the
-        next.
+        With that pick, the largest face is taken as the subject only when it is this many times
+        as wide as the next.
     store
         Where models are kept; None is the user's own cache and data directories.
     """
@@ -40,6 +43,7 @@ class EngineConfig:
     cores: Cores = field(default_factory=Cores)
     fmr: float = 1e-4
     fpir: float = 1e-3
+    pick: Pick = Pick.CLEAR_SUBJECT
     clear_subject: float = 1.5
     limits: Limits = field(default_factory=Limits)
     detection: DetectorConfig = field(default_factory=DetectorConfig)

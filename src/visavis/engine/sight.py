@@ -12,7 +12,7 @@ from visavis.detect import Detector, Search
 from visavis.errors import NoFaceFound, SeveralFaces
 from visavis.image import decode, digest_of, image_of, name_of, read_bytes
 from visavis.quality import assess
-from visavis.values import Sighting
+from visavis.values import Pick, Sighting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,20 +117,33 @@ class Sight:
                 f"{photograph.name}: no face found; use a photograph that shows the face from "
                 "the front, larger and in better light"
             )
-        if len(faces) > 1 and faces[0].box[2] < self._config.clear_subject * faces[1].box[2]:
-            raise SeveralFaces(
-                f"{photograph.name}: {len(faces)} faces, and none is clearly the subject; cut the "
-                "picture to the person meant"
-            )
-        return self._observed(image, faces[0])
+        return self._observed(image, self._picked(faces, image, photograph.name))
 
     def everyone(self, photograph: Photograph) -> list[Observed]:
         """Give every face, the largest first; an empty list when there is none."""
         image = photograph.image(self._config.limits)
         return [self._observed(image, face) for face in self.detector.find(image, Search.ALL)]
 
+    def _picked(self, faces: list[Face], image: Image, name: str) -> Face:
+        config = self._config
+        if config.pick is Pick.MOST_CENTRAL:
+            return min(faces, key=lambda face: _off_centre(face, image))
+        largest = faces[0]
+        rivals = faces[1:] if config.pick is Pick.CLEAR_SUBJECT else []
+        if any(largest.box[2] < config.clear_subject * other.box[2] for other in rivals):
+            raise SeveralFaces(
+                f"{name}: {len(faces)} faces, and none is clearly the subject; cut the picture to "
+                "the person meant, or pick the largest or the most central"
+            )
+        return largest
+
     def _observed(self, image: Image, face: Face) -> Observed:
         crop = align(image, face)
         quality = assess(image, crop, self._config.quality)
         original = face.scaled(image.reduction) if image.reduction != 1 else face
         return Observed(Sighting(original, quality), crop)
+
+
+def _off_centre(face: Face, image: Image) -> float:
+    x, y, w, h = face.box
+    return abs(x + w / 2 - image.width / 2) + abs(y + h / 2 - image.height / 2)

@@ -37,19 +37,25 @@ def prepare(path: Path, kind: Kind) -> ModelProto:
 
     try:
         model = onnx.load(path, load_external_data=False)
-        onnx.checker.check_model(model)
+        inside = all(i.data_location != onnx.TensorProto.EXTERNAL for i in model.graph.initializer)
+        if inside:  # else the checker would look for the other file
+            onnx.checker.check_model(model)
     except Exception as broken:  # protobuf and the checker raise classes of their own
         raise ModelRefused(f"{path.name}: not a valid ONNX file: {broken}") from broken
-    if any(i.data_location == onnx.TensorProto.EXTERNAL for i in model.graph.initializer):
+    if not inside:
         raise ModelRefused(f"{path.name}: its weights are in another file; save it as one file")
     constants = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
-    nodes = _fuse_batch_norms(_fold_constants(model, constants), constants)
+    ends = {output.name for output in model.graph.output}
+    try:
+        nodes = _fuse_batch_norms(_fold_constants(model, constants, ends), constants, ends)
+    except Exception as broken:  # the reference raises whatever an operator stumbles over
+        raise ModelRefused(f"{path.name}: cannot be simplified: {broken}") from broken
     _rebuild(model.graph, nodes, constants)
     _open_sizes(model.graph, kind, path.name)
     return model
 
 
-def _fold_constants(model: ModelProto, constants: Constants) -> list[NodeProto]:
+def _fold_constants(model: ModelProto, constants: Constants, ends: set[str]) -> list[NodeProto]:
     """Evaluate every node whose inputs are constants, by ONNX's own reference."""
     from onnx.reference import ReferenceEvaluator  # noqa: PLC0415
 
@@ -57,7 +63,7 @@ def _fold_constants(model: ModelProto, constants: Constants) -> list[NodeProto]:
     kept = []
     for node in model.graph.node:
         inputs = [name for name in node.input if name]
-        if node.op_type == "Dropout":
+        if node.op_type == "Dropout" and node.output[0] not in ends:
             _bypass(model.graph, node)
         elif node.op_type not in _RANDOM and all(name in constants for name in inputs):
             run = ReferenceEvaluator(node, opsets=opsets).run
@@ -68,6 +74,7 @@ def _fold_constants(model: ModelProto, constants: Constants) -> list[NodeProto]:
     return kept
 
 
+_FLOAT = 1  # onnx.TensorProto.FLOAT
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli"}
 
 
@@ -78,10 +85,12 @@ def _bypass(graph: GraphProto, node: NodeProto) -> None:
                 user.input[position] = node.input[0]
 
 
-def _fuse_batch_norms(nodes: list[NodeProto], constants: Constants) -> list[NodeProto]:
+def _fuse_batch_norms(
+    nodes: list[NodeProto], constants: Constants, ends: set[str]
+) -> list[NodeProto]:
     """Multiply each batch norm into the convolution before it (Ioffe and Szegedy 2015, alg. 2)."""
     makers = {name: node for node in nodes for name in node.output}
-    users: dict[str, int] = {}
+    users = dict.fromkeys(ends, 1)
     for node in nodes:
         for name in node.input:
             users[name] = users.get(name, 0) + 1
@@ -101,7 +110,8 @@ def _fuse_batch_norms(nodes: list[NodeProto], constants: Constants) -> list[Node
             constants[name].astype(np.float64) for name in node.input[1:]
         )
         factor = gamma / np.sqrt(variance + epsilon)
-        weight = constants[conv.input[1]] * factor[:, None, None, None]
+        weight = constants[conv.input[1]]
+        weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
         bias = constants[conv.input[2]] if len(conv.input) > 2 else 0.0
         constants[f"{conv.output[0]}.weight"] = weight.astype(np.float32)
         constants[f"{conv.output[0]}.bias"] = ((bias - mean) * factor + beta).astype(np.float32)
@@ -138,6 +148,8 @@ def _open_sizes(graph: GraphProto, kind: Kind, name: str) -> None:
         raise ModelRefused(f"{name}: one image input is needed, found {names}")
     shape = graph.input[0].type.tensor_type.shape.dim
     sizes = [d.dim_value for d in shape]
+    if graph.input[0].type.tensor_type.elem_type != _FLOAT:
+        raise ModelRefused(f"{name}: input must be float32; save the network without a cast before")
     if len(sizes) != 4 or sizes[1] not in {0, 3}:
         raise ModelRefused(f"{name}: input must be (N, 3, H, W), found {sizes}")
     if kind is Kind.ENCODER and any(s not in {0, 112} for s in sizes[2:]):

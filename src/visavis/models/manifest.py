@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import tomllib
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_TEXTS = ("name", "file", "sha256", "licence", "origin", "training_data", "url")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -90,6 +92,11 @@ class Manifest:
 
     def __post_init__(self) -> None:
         """Refuse what could not be a manifest, naming the field."""
+        for key in _TEXTS:
+            if not isinstance(getattr(self, key), str):
+                raise ModelRefused(f"manifest: {key} must be a text")
+        if self.carrier and not all(isinstance(v, str) for v in asdict(self.carrier).values()):
+            raise ModelRefused("manifest: a carrier's distribution, version and path are texts")
         if not _NAME.fullmatch(self.name):
             raise ModelRefused(
                 f"manifest: name {self.name!r} must be lower-case letters, digits, '.', '_', '-'"
@@ -98,10 +105,14 @@ class Manifest:
             raise ModelRefused(f"manifest of {self.name}: sha256 must be 64 hexadecimal digits")
         if any(part in self.file for part in ("/", "\\", "\0")) or self.file in {"", ".", ".."}:
             raise ModelRefused(f"manifest of {self.name}: file must be a bare file name")
+        if not isinstance(self.size, int) or self.size < 0:
+            raise ModelRefused(f"manifest of {self.name}: size must be a number of bytes")
         if len(self.preprocessing.mean) != 3 or len(self.preprocessing.scale) != 3:
             raise ModelRefused(f"manifest of {self.name}: mean and scale take three numbers")
-        if not all(self.preprocessing.scale):
-            raise ModelRefused(f"manifest of {self.name}: scale must not be 0")
+        if not all(s and math.isfinite(s) for s in self.preprocessing.scale):
+            raise ModelRefused(f"manifest of {self.name}: scale must be finite and not 0")
+        if not all(map(math.isfinite, self.preprocessing.mean)):
+            raise ModelRefused(f"manifest of {self.name}: mean must be finite")
         if self.preprocessing.alignment != "arcface-112":
             raise ModelRefused(
                 f"manifest of {self.name}: alignment {self.preprocessing.alignment!r} is not known;"
@@ -158,9 +169,8 @@ def manifest_of(table: dict[str, Any]) -> Manifest:
 
 def write_manifest(manifest: Manifest) -> str:
     """Give the TOML text that ``read_manifest`` reads back."""
-    texts = ("name", "kind", "file", "sha256", "licence", "origin", "training_data", "url")
-    lines = [f"{key} = {json.dumps(str(getattr(manifest, key)))}" for key in texts]
-    lines.append(f"size = {manifest.size}")
+    lines = [f"{key} = {_quoted(getattr(manifest, key))}" for key in _TEXTS]
+    lines += [f'kind = "{manifest.kind}"', f"size = {manifest.size}"]
     shape = manifest.preprocessing
     lines += [
         "",
@@ -172,5 +182,10 @@ def write_manifest(manifest: Manifest) -> str:
     ]
     if manifest.carrier:
         lines += ["", "[carrier]"]
-        lines += [f"{k} = {json.dumps(v)}" for k, v in asdict(manifest.carrier).items()]
+        lines += [f"{k} = {_quoted(v)}" for k, v in asdict(manifest.carrier).items()]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Write a TOML string: JSON's, but without surrogates and with DEL escaped."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -63,6 +63,21 @@ class Runtime(Protocol):
         """Load a baked file; raises ModelRefused when it cannot be run."""
 
 
+_CONVERSION = threading.Lock()
+
+
+def _convert_once() -> None:
+    """Let OpenVINO's binding meet NumPy for the first time in one thread alone.
+
+    Its binding initialises a C++ static while it may give up the interpreter's lock; two threads
+    that get there together wait for each other for ever (seen with OpenVINO 2026.4.1).
+    """
+    import openvino as ov  # noqa: PLC0415
+
+    with _CONVERSION:
+        ov.Tensor(np.zeros(1, np.uint8))
+
+
 class OpenVino:
     """OpenVINO's CPU device: int8 and fp32; preprocessing becomes part of the graph."""
 
@@ -76,6 +91,7 @@ class OpenVino:
 
         from visavis.models.quantize import quantize, read_table  # noqa: PLC0415
 
+        _convert_once()
         try:
             model = ov.Core().read_model(onnx)
             if table is not None:
@@ -99,6 +115,7 @@ class OpenVino:
         """Compile for the CPU; the compiled form is cached beside the graph."""
         import openvino as ov  # noqa: PLC0415
 
+        _convert_once()
         # Without the hint some processors would compute in bf16 or f16, and give other vectors.
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",

@@ -189,6 +189,10 @@ class ModelStore:
             raise ModelRefused(f"{manifest.name} is a shipped model's name: choose another")
         manifest = replace(manifest, file=weights.name, carrier=None)
         check_digest(weights, manifest)
+        if weights.stat().st_size != manifest.size:
+            raise ModelDigestMismatch(
+                f"{weights} has {weights.stat().st_size} bytes, the manifest says {manifest.size}"
+            )
         prepare(weights, manifest.kind)
         self.data.mkdir(parents=True, exist_ok=True)
         target = self.data / manifest.name
@@ -221,9 +225,10 @@ class ModelStore:
             try:
                 staged.rename(baked.parent)
             except OSError:
-                # Another process was faster; its graph is the same.
+                # Another process was faster, and its graph is the same; or it is a remnant.
                 if not baked.is_file():
-                    raise
+                    shutil.rmtree(baked.parent, ignore_errors=True)
+                    staged.rename(baked.parent)
 
     def _places(self, manifest: Manifest) -> Iterator[Path]:
         yield self.data / manifest.name / manifest.file
@@ -284,8 +289,9 @@ class _usable:  # noqa: N801 - reads as a phrase where it is used
 
     def __enter__(self) -> Path:
         try:
-            self._cache.mkdir(parents=True, exist_ok=True)
-            if os.access(self._cache, os.W_OK):
+            graphs = self._cache / "graphs"
+            graphs.mkdir(parents=True, exist_ok=True)
+            if os.access(graphs, os.W_OK):
                 return self._cache
         except OSError:
             pass
