@@ -29,8 +29,7 @@ demo: $(RUNTIME) ## install what visavis needs to run, and show it at work
 	@$(BIN)/visavis demo
 
 test: check ## make check, then all tests, the slow ones last
-	@$(BIN)/pytest -n $(WORKERS) -m "not slow"
-	@$(BIN)/pytest -n $(WORKERS) -m slow || [ $$? -eq 5 ] # 5: there is none
+	@$(BIN)/pytest -n $(WORKERS)
 
 check: $(DEV) ## format, lint, types and layers, without changing a file
 	@$(BIN)/ruff format --check .

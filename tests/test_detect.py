@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visavis.detect import Detector, DetectorConfig, Search, _shared, _starts, _suppress
+from visavis.detect import Detector, DetectorConfig, Search, _cut, _shared, _starts, _suppress
 from visavis.image import open_image
 from visavis.models import Cores, Precision, RuntimeName
 from visavis.values import Face, Image
@@ -178,7 +178,7 @@ def test_no_face_where_there_is_none(detector, what, search):
     assert detector.find(Image(empty_pictures()[what]), search) == []
 
 
-@pytest.mark.parametrize("size", [(16, 16), (16, 9000), (9000, 16), (1281, 17), (33, 2561)])
+@pytest.mark.parametrize("size", [(16, 16), (16, 12_000), (40_000, 16), (1281, 17), (33, 2561)])
 @pytest.mark.parametrize("search", Search)
 def test_pictures_of_any_shape_are_searched(detector, size, search):
     assert detector.find(Image(np.full((*size, 3), 77, np.uint8)), search) == []
@@ -248,21 +248,36 @@ def test_a_small_photograph_may_be_a_group(detector, pictures):
     assert len(detector.find(Image(group), Search.SUBJECT)) == 2
 
 
-@pytest.mark.parametrize("width", [60, 140, 300])
-@pytest.mark.parametrize("offset", [-1.2, -0.9, -0.5, -0.1, 0.3])
-def test_a_face_on_a_tiles_border_is_found_once(detector, pictures, width, offset):
-    """The second tile of a picture 2,000 wide begins at 720, the first ends at 1,280."""
-    canvas = np.full((700, 2000, 3), 100, np.uint8)
+def with_a_head(
+    pictures: dict[str, Image], size: tuple[int, int], middle: float, width: float
+) -> tuple[Image, Box]:
+    """A grey picture with one face, so wide and with its middle there, and the face's box."""
+    field = np.full((*size, 3), 100, np.uint8)
     x, y, w, h = KNOWN["obama.jpg"]
-    head = pictures["obama.jpg"].pixels[: int(y + 1.3 * h), int(x - 0.4 * w) : int(x + 1.4 * w)]
-    head = cv2.resize(head, None, fx=width / w, fy=width / w, interpolation=cv2.INTER_AREA)
-    for border in (720, 1280):
-        field = canvas.copy()
-        left = int(border + offset * width - 0.4 * width + width * 0.2)
-        field[20 : 20 + head.shape[0], left : left + head.shape[1]] = head
-        (found,) = detector.find(Image(field), Search.ALL)
-        placed = (left + 0.4 * width, 20 + y * width / w, width, h * width / w)
-        assert _shared(found.box, placed) > 0.7
+    scale = width / w
+    cut = int(x - 0.4 * w)
+    head = pictures["obama.jpg"].pixels[: int(y + 1.3 * h), cut : int(x + 1.4 * w)]
+    head = cv2.resize(head, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    left = round(middle - (x + w / 2 - cut) * scale)
+    field[20 : 20 + head.shape[0], left : left + head.shape[1]] = head
+    return Image(field), (left + (x - cut) * scale, 20 + y * scale, width, h * scale)
+
+
+@pytest.mark.parametrize("width", [40, 60, 140, 300])
+@pytest.mark.parametrize("border", [720, 1280])
+def test_a_face_on_a_tiles_border_is_found_once(detector, pictures, width, border):
+    """The second tile of a picture 2,000 wide begins at 720, the first ends at 1,280."""
+    for share in (-0.45, -0.35, -0.2, 0, 0.2, 0.35, 0.45):
+        image, box = with_a_head(pictures, (700, 2000), border + share * width, width)
+        (found,) = detector.find(image, Search.ALL)
+        assert _shared(found.box, box) > 0.7, share
+
+
+def test_a_face_that_no_tile_holds_whole_is_found_at_a_middle_scale(detector, pictures):
+    """Tiles of a picture 8,000 wide overlap by 160 pixels; the coarse copy shows 9 of these."""
+    image, box = with_a_head(pictures, (600, 8000), 2320, 220)
+    (found,) = detector.find(image, Search.ALL)
+    assert _shared(found.box, box) > 0.8
 
 
 # Where in the picture, and how it is padded
@@ -345,6 +360,24 @@ def test_default_tiles_by_head():
 def test_shared_area_by_head(a, b, shared):
     assert _shared(a, b) == pytest.approx(shared)
     assert _shared(b, a) == pytest.approx(shared)
+
+
+@pytest.mark.parametrize(
+    ("box", "inner", "cut"),
+    [
+        ((50, 50, 20, 20), (True, True, True, True), False),
+        ((0, 50, 20, 20), (True, False, False, False), True),
+        ((0, 50, 20, 20), (False, True, True, True), False),
+        ((50, -3, 20, 20), (False, True, False, False), True),
+        ((85, 50, 20, 20), (False, False, True, False), True),
+        ((85, 50, 20, 20), (True, True, False, True), False),
+        ((50, 185, 20, 20), (False, False, False, True), True),
+        ((50, 185, 20, 20), (True, True, True, False), False),
+    ],
+)
+def test_a_tiles_inner_border_cuts(box, inner, cut):
+    """Of a tile 200 high and 100 wide; at the picture's own border nobody sees more of a face."""
+    assert _cut(box, (200, 100), inner) is cut
 
 
 def test_of_overlapping_faces_the_surest_is_kept():

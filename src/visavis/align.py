@@ -58,12 +58,24 @@ def align(image: Image, face: Face) -> Crop:
     """
     matrix = similarity(face.landmarks)
     pixels = image.pixels
+    inside = _inside(matrix, image)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     shrink = max(1, int(0.5 / scale)) if scale > 0 else 1
     if shrink > 1 or max(pixels.shape) > _LONGEST:
         pixels, matrix = _shrunk(pixels, matrix, shrink)
     crop = cv2.warpAffine(pixels, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR)
-    return Crop(np.asarray(crop, np.uint8), face)
+    return Crop(np.asarray(crop, np.uint8), face, inside)
+
+
+def _inside(matrix: np.ndarray, image: Image) -> float:
+    """Share of the crop's area that the picture covers."""
+    corners = cv2.invertAffineTransform(matrix)
+    square = (_CORNERS[[0, 1, 3, 2]] @ corners.T).astype(np.float32)
+    wide, high = image.width - 0.5, image.height - 0.5
+    picture = np.array([[-0.5, -0.5], [wide, -0.5], [wide, high], [-0.5, high]], np.float32)
+    shared, _ = cv2.intersectConvexConvex(square, picture)
+    whole = cv2.contourArea(square)
+    return min(1.0, shared / whole) if whole > 0 else 0.0
 
 
 def _shrunk(pixels: np.ndarray, matrix: np.ndarray, by: int) -> tuple[np.ndarray, np.ndarray]:

@@ -54,7 +54,7 @@ class DetectorConfig:
     score: float = 0.7
     overlap: float = 0.3
     coarse: int = 320
-    subject: int = 36
+    subject: int = 48
     tile: int = 1280
     margin: int = 160
 
@@ -90,7 +90,8 @@ class Detector:
 
     def _at(self, pixels: NDArray[np.uint8], scale: float) -> list[Face]:
         if scale < 1:
-            size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+            # Of a strip that is thinner than a pixel in the copy, one pixel is left.
+            size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(
                 np.uint8, copy=False
             )

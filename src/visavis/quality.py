@@ -95,7 +95,7 @@ def assess(image: Image, crop: Crop, limits: QualityLimits = DEFAULT_QUALITY) ->
         brightness=mean / 255,
         contrast=deviation / 255,
         score=face.score,
-        inside=_inside(face.box, image),
+        inside=crop.inside,
     )
     return _advised(measured, limits)
 
@@ -120,14 +120,6 @@ def pose(landmarks: NDArray[np.float32]) -> tuple[float, float, float]:
     pitch = math.asin(min(1.0, max(-1.0, -along)))
     yaw = math.asin(min(1.0, max(-1.0, across / max(math.cos(pitch), 1e-6))))
     return math.degrees(yaw), math.degrees(pitch), math.degrees(roll)
-
-
-def _inside(box: tuple[float, float, float, float], image: Image) -> float:
-    x, y, w, h = box
-    wide = min(x + w, image.width) - max(x, 0.0)
-    high = min(y + h, image.height) - max(y, 0.0)
-    share = max(wide, 0.0) * max(high, 0.0) / (w * h) if w > 0 and h > 0 else 0.0
-    return float(min(1.0, share))
 
 
 def _advised(q: Quality, limits: QualityLimits) -> Quality:

@@ -93,11 +93,14 @@ class Crop:
     pixels
         (112, 112, 3) uint8, RGB.
     face
-        Where it was cut from; what of the crop lay outside the picture is black.
+        Where it was cut from.
+    inside
+        Share of the crop that lies within the picture, in [0, 1]; the rest is black.
     """
 
     pixels: NDArray[np.uint8]
     face: Face
+    inside: float = 1.0
 
 
 class Pick(StrEnum):
@@ -145,7 +148,7 @@ class Quality:
     score
         The detector's confidence in [0, 1].
     inside
-        Share of the face's box within the picture, in [0, 1].
+        Share of the aligned face within the picture, in [0, 1].
     advice
         Empty when the face is fit for enrolment.
     """

@@ -17,10 +17,12 @@ from visavis.cli.options import EngineChoice, engine_options, json_option, setti
 from visavis.cli.portraits import portraits
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from visavis.engine import Engine
     from visavis.values import Sighting
 
-_ENROLLED = {"Obama": "obama.jpg", "Biden": "biden.jpg"}
+ENROLLED = {"Obama": "obama.jpg", "Biden": "biden.jpg"}
 _CLAIMS = (("obama2.jpg", "Obama"), ("obama2.jpg", "Biden"))
 _ASKED = ("obama3.jpg", "obama_partial_face.jpg", "obama_partial_face2.jpg", "astronaut.png")
 
@@ -67,18 +69,23 @@ def demo(networks: EngineChoice, out: Path, as_json: bool) -> None:
     ):
         seen = {
             name: engine.enroll(name, [files[photo]]).sightings[0]
-            for name, photo in _ENROLLED.items()
+            for name, photo in ENROLLED.items()
         }
         engine.identify(files["obama.jpg"])  # the first run of a network is slower
-        rows = [_verified(engine, files[photo], name) for photo, name in _CLAIMS]
-        rows += [_identified(engine, files[photo]) for photo in _ASKED]
-        page = _page(engine, {n: (files[_ENROLLED[n]], s) for n, s in seen.items()}, rows)
+        rows = ask(engine, files)
+        page = _page(engine, {n: (files[ENROLLED[n]], s) for n, s in seen.items()}, rows)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, "utf-8")
     if as_json:
         print_json({"page": str(out), "rows": [_json(row) for row in rows]})
     else:
         _print(rows, out)
+
+
+def ask(engine: Engine, files: dict[str, Path]) -> list[Row]:
+    """Put the demo's questions to an engine in which the two are enrolled."""
+    claims = [_verified(engine, files[photo], name) for photo, name in _CLAIMS]
+    return claims + [_identified(engine, files[photo]) for photo in _ASKED]
 
 
 def _verified(engine: Engine, photo: Path, claim: str) -> Row:
@@ -121,16 +128,28 @@ def _identified(engine: Engine, photo: Path) -> Row:
 
 def _print(rows: list[Row], out: Path) -> None:
     from rich.console import Console  # noqa: PLC0415
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=110)
+    console.print(table(rows))
+    click.echo(f"page with the photographs: {out}")
+
+
+def table(rows: list[Row]) -> Table:
+    """Lay the answers out for the terminal."""
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title="Obama and Biden are enrolled, from one photograph each")
+    laid = Table(title="Obama and Biden are enrolled, from one photograph each")
     for head in ("photograph", "asked", "nearest person"):
-        table.add_column(head)
-    for head in ("d", "tau", "decision", "ms"):
-        table.add_column(head, justify="left" if head == "decision" else "right")
+        laid.add_column(head)
+    for head in ("d", "tau"):
+        laid.add_column(head, justify="right")
+    laid.add_column("decision")
+    laid.add_column("ms", justify="right")
     for row in rows:
         colour = "green" if row.yes else "yellow"
-        table.add_row(
+        laid.add_row(
             row.photograph.name,
             row.asked,
             row.nearest,
@@ -139,8 +158,7 @@ def _print(rows: list[Row], out: Path) -> None:
             f"[{colour}]{row.decision}[/]",
             f"{row.milliseconds:.0f}",
         )
-    Console(width=110 if not Console().is_terminal else None).print(table)
-    click.echo(f"page with the photographs: {out}")
+    return laid
 
 
 def _json(row: Row) -> dict[str, Any]:
