@@ -28,8 +28,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 
+import ensemble
 import lfw
-from visavis.models import ModelStore, Precision
+from visavis.encode import open_encoder
+from visavis.models import Cores, ModelStore, Precision, RuntimeName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -72,7 +74,7 @@ def encoded(images: Path, names: list[str], encoder: Encoder, cache: Path) -> Fa
     people = sorted(set(owners))
     number = {person: i for i, person in enumerate(people)}
     order = np.argsort([number[o] for o in owners], kind="stable")
-    vectors = encoder.encode(cut.pixels[order])
+    vectors = ensemble.encoded(encoder, images, cut, cache)[order]
     return Faces(
         vectors, [cut.names[i] for i in order], people, np.array([number[owners[i]] for i in order])
     )
@@ -206,7 +208,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--cache", type=Path, default=CACHE)
     wanted = parser.parse_args()
-    encoder = lfw.open_encoder(wanted.precision, wanted.encoder)
+    store = ModelStore.default()
+    manifest = store.manifest(wanted.encoder)
+    encoder = open_encoder(store, manifest, wanted.precision, RuntimeName.OPENVINO, Cores(1))
     listed = wrong_labels(wanted.wrong)
     misnamed = {row["a"] for row in listed if row["kind"] == "photograph"}
     names = [n for n in view1(wanted.images, wanted.pairs) if Path(n).stem not in misnamed]
@@ -219,7 +223,7 @@ def main() -> None:
     result = {
         "schema": 1,
         "encoder": encoder.id,
-        "encoder_name": encoder.name,
+        "encoder_name": wanted.encoder,
         "tuned_on": "LFW deep-funneled, all photographs of the people of View 1",
         "command": "benchmarks/operating_points.py",
         "date": datetime.now(UTC).date().isoformat(),
@@ -230,10 +234,7 @@ def main() -> None:
         ],
     }
     text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    if wanted.write:
-        out = ModelStore.default().points_file(wanted.encoder, wanted.precision)
-    else:
-        out = wanted.out
+    out = store.points_file(wanted.encoder, wanted.precision) if wanted.write else wanted.out
     if out:
         out.write_text(text, "utf-8")
     sys.stdout.write(text)

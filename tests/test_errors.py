@@ -47,6 +47,7 @@ CODES = {
     "ModelRefused": "model_refused",
     "ModelUnknown": "model_unknown",
     "NameRefused": "name_refused",
+    "ProtocolRefused": "protocol_refused",
     "NoFaceFound": "no_face_found",
     "NotCalibrated": "not_calibrated",
     "OperatingPointRefused": "operating_point_refused",

@@ -141,11 +141,12 @@ def encoder(store: ModelStore, name: str, on: RuntimeName = RuntimeName.OPENVINO
 
 def test_shipped_manifests_say_what_they_must(store):
     shipped = {m.name: m for m in store.manifests()}
-    assert list(shipped) == ["sface", "yunet"]
+    assert sorted(shipped) == ["dlib", "sface", "sface-dlib", "yunet"]
     assert shipped["sface"].kind is Kind.ENCODER
     assert shipped["yunet"].kind is Kind.DETECTOR
-    for m in shipped.values():
-        assert m.licence in {"MIT", "Apache-2.0"}
+    for name in ("dlib", "sface", "yunet"):
+        m = shipped[name]
+        assert m.licence in {"MIT", "Apache-2.0", "CC0-1.0"}
         assert m.origin
         assert m.training_data
         assert m.url.startswith("https://")
@@ -254,7 +255,7 @@ def test_a_manifest_that_is_not_there(tmp_path):
 
 
 def test_an_unknown_model_names_the_known(store):
-    with pytest.raises(ModelUnknown, match=r"no model 'arcface'.*sface, yunet"):
+    with pytest.raises(ModelUnknown, match=r"no model 'arcface'.*dlib, sface, sface-dlib, yunet"):
         store.manifest("arcface")
 
 
@@ -524,7 +525,8 @@ def test_what_was_added_is_kept_with_what_lies_beside_it(own, tmp_path):
     points.write_text('{"schema": 1}')
     added = own.add(described(path), path, {"own.fp32.points.json": points})
     path.unlink()
-    assert [m.name for m in own.manifests()] == ["sface", "yunet", "own"]
+    shipped, last = own.manifests()[:-1], own.manifests()[-1]
+    assert (last.name, "own" in {m.name for m in shipped}) == ("own", False)
     assert own.manifest("own") == added
     assert own.points(added, FP32) == {"schema": 1}
     assert own.points(own.manifest("yunet"), FP32) is None

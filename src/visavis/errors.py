@@ -7,7 +7,7 @@
     │   ├── ImageRefused        not a picture that can be read
     │   │   ├── ImageNotFound, ImageUnreadable, ImageTooLarge, ImageTooSmall
     │   ├── NoFaceFound, SeveralFaces, PoorQuality
-    │   └── NameRefused
+    │   └── NameRefused, ProtocolRefused
     ├── GalleryError            the store of people
     │   ├── GalleryUnusable, GalleryReadOnly, GalleryBusy, GalleryFull, GalleryTooNew
     │   ├── PersonUnknown, PersonExists, PersonMismatch, DuplicatePerson, TemplateRefused
@@ -85,6 +85,12 @@ class PoorQuality(InputRefused):
     """The face would make a bad template; the message says what to do."""
 
     code = "poor_quality"
+
+
+class ProtocolRefused(InputRefused):
+    """A list of pairs, people or presentations that nothing can be measured on."""
+
+    code = "protocol_refused"
 
 
 class NameRefused(InputRefused):

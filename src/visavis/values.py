@@ -91,16 +91,22 @@ class Crop:
     Attributes
     ----------
     pixels
-        (112, 112, 3) uint8, RGB.
+        (112, 112, 3) uint8, RGB; of other sizes for other alignments than ArcFace's.
     face
         Where it was cut from.
     inside
         Share of the crop that lies within the picture, in [0, 1]; the rest is black.
+    alignment
+        Name of the template that it was cut to.
+    further
+        The same face cut to the other templates that the encoder wants.
     """
 
     pixels: NDArray[np.uint8]
     face: Face
     inside: float = 1.0
+    alignment: str = "arcface-112"
+    further: tuple[Crop, ...] = ()
 
 
 class Pick(StrEnum):

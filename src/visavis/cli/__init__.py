@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -19,6 +20,8 @@ _COMMANDS = {
     "enroll": "enroll",
     "people": "people",
     "models": "models",
+    "evaluate": "evaluate",
+    "calibrate": "evaluate",
     "gallery": "gallery",
     "doctor": "doctor",
     "demo": "demo",
@@ -66,6 +69,10 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit with its status; never with a traceback."""
     as_json = "--json" in sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal cannot show must not cost the answer.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(prog_name="visavis", standalone_mode=False)
     except click.exceptions.Exit as done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +21,8 @@ REFUSED = 3
 
 def print_json(answer: dict[str, Any]) -> None:
     """Print one object, and nothing else, on standard output."""
-    click.echo(json.dumps({"schema": SCHEMA, **answer}, ensure_ascii=False, allow_nan=False))
+    plain = (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8"
+    click.echo(json.dumps({"schema": SCHEMA, **answer}, ensure_ascii=plain, allow_nan=False))
 
 
 def report(refused: VisavisError, as_json: bool) -> int:

@@ -46,7 +46,7 @@ def list_(as_json: bool) -> None:
     for row in rows:
         size = f"{row['size'] / 1e6:.1f} MB"
         click.echo(
-            f"{row['name']:<10} {row['kind']:<9} {size:>9}  {row['licence']:<11} {row['state']}"
+            f"{row['name']:<10} {row['kind']:<9} {size:>9}  {row['licence']:<24} {row['state']}"
         )
 
 
@@ -72,13 +72,13 @@ def show(name: str, as_json: bool) -> None:
 
 @models.command()
 @click.argument("manifest", type=FILE)
-@click.option("--weights", type=FILE, help="The ONNX file; default the one the manifest names.")
+@click.option("--weights", type=FILE, help="The weights; default the file the manifest names.")
 @click.option(
     "--operating-points", type=FILE, help="What benchmarks/operating_points.py measured of it."
 )
 @json_option
 def add(manifest: Path, weights: Path | None, operating_points: Path | None, as_json: bool) -> None:
-    """Add an ONNX encoder that a MANIFEST (TOML) describes.
+    """Add an ONNX encoder, or an ensemble of encoders, that a MANIFEST (TOML) describes.
 
     \b
     Example manifest:
@@ -93,6 +93,13 @@ def add(manifest: Path, weights: Path | None, operating_points: Path | None, as_
       channels = "RGB"
       mean = [127.5, 127.5, 127.5]
       scale = [127.5, 127.5, 127.5]
+    \b
+    Example manifest of an ensemble, whose d is the weighted mean of its members' d:
+      name = "sface-mine"
+      kind = "encoder"
+      licence = "Apache-2.0"
+      origin = "both together"
+      members = [{name = "sface", weight = 1.0}, {name = "mine", weight = 0.5}]
     \b
     Example:
       visavis models add mine.toml && visavis compare a.jpg b.jpg --encoder mine
@@ -136,25 +143,41 @@ def pull(name: str, source: Path | None, as_json: bool) -> None:
 
 
 def _described(store: ModelStore, manifest: Manifest) -> dict[str, Any]:
-    from visavis.models import Kind  # noqa: PLC0415
-
-    try:
-        path, state = str(store.weights(manifest)), "ready"
-    except ModelNotFound:
-        path, state = "", "missing: see visavis models pull --help"
-    except VisavisError as refused:
-        path, state = "", f"{refused.code}"
     row = asdict(replace(manifest, carrier=None))
     row.pop("carrier")
     if manifest.carrier:
         row["carrier"] = f"{manifest.carrier.distribution} {manifest.carrier.version}"
-    row |= {"path": path, "state": state}
-    if manifest.kind is Kind.ENCODER:
-        row["encoders"] = {
+    row.pop("members")
+    if manifest.members:
+        for key in ("file", "sha256", "format", "url", "preprocessing"):
+            row.pop(key)
+        row["members"] = [asdict(member) for member in manifest.members]
+    try:
+        parts = store.members(manifest) or [manifest]
+        row["size"] = sum(part.size for part in parts)
+        paths = [str(store.weights(part)) for part in parts]
+        row |= {"path": "" if manifest.members else paths[0], "state": "ready"}
+        row |= _encoders(store, manifest)
+    except ModelNotFound as missing:
+        row |= {"path": "", "state": "missing: see visavis models pull --help"}
+        row |= {"missing": str(missing)} | _encoders(store, manifest)
+    except VisavisError as refused:
+        row |= {"path": "", "state": refused.code}
+    return row
+
+
+def _encoders(store: ModelStore, manifest: Manifest) -> dict[str, Any]:
+    """Name the vectors in each precision, and whether their operating points are known."""
+    from visavis.models import Kind  # noqa: PLC0415
+
+    if manifest.kind is not Kind.ENCODER:
+        return {}
+    return {
+        "encoders": {
             str(p): {
                 "id": store.encoder_id(manifest, p),
                 "operating_points": store.points(manifest, p) is not None,
             }
             for p in store.precisions(manifest)
         }
-    return row
+    }

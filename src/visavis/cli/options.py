@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,13 @@ class EngineChoice:
     runtime: str
     threads: int
     pick: str
+
+    def instead(self, other: str) -> EngineChoice:
+        """Give the same choice with another ``ENCODER[:PRECISION]``."""
+        encoder, _, precision = other.partition(":")
+        if precision not in {"", "int8", "fp32"}:
+            raise click.UsageError(f"{other!r}: the precision is int8 or fp32")
+        return replace(self, encoder=encoder, precision=precision or None)
 
     def open(self, gallery: str | None = None, *, workers: int = 1) -> Engine:
         """Open the engine that was asked for."""

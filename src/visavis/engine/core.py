@@ -11,7 +11,7 @@ import numpy as np
 
 from visavis.decide import OperatingCurve, curve_of, distance, squared
 from visavis.detect import Detector
-from visavis.encode import Encoder, SessionEncoder, embed
+from visavis.encode import Encoder, embed, open_encoder
 from visavis.engine.config import EngineConfig
 from visavis.engine.sight import Observed, Photograph, Ready, Sight
 from visavis.errors import (
@@ -65,7 +65,7 @@ class Engine:
     ) -> None:
         self.config = config or EngineConfig()
         self.encoder = encoder
-        self.sight = Sight(detector, self.config)
+        self.sight = Sight(detector, self.config, encoder.alignments)
         self._points = curve
         self._gallery = gallery
         self._searcher: Searcher | None = None
@@ -96,11 +96,11 @@ class Engine:
         precision = _precision(store, manifest, config)
         config = replace(config, precision=precision, store=store)
         with ThreadPoolExecutor(2) as both:
-            opened = both.submit(_detector, store, config)
-            session = both.submit(store.session, manifest, precision, config.runtime, config.cores)
-            detector = opened.result()
-            identity = store.encoder_id(manifest, precision)
-            encoder = SessionEncoder(session.result(), identity, f"{manifest.name} ({precision})")
+            finding = both.submit(_detector, store, config)
+            encoding = both.submit(
+                open_encoder, store, manifest, precision, config.runtime, config.cores
+            )
+            detector, encoder = finding.result(), encoding.result()
         people = None
         if gallery is not None:
             from visavis.gallery import Gallery  # noqa: PLC0415 - SQLAlchemy takes 0.2 s
@@ -222,17 +222,52 @@ class Engine:
         ------
         DuplicatePerson, PersonMismatch, GalleryError
         """
+        if not force:
+            self.admit(person, ready)
+        return self.commit([(person, ready)])[0]
+
+    def admit(self, person: str, ready: Sequence[Ready]) -> None:
+        """Check that faces are this person's and nobody else's; writes nothing.
+
+        Raises
+        ------
+        DuplicatePerson, PersonMismatch
+            Naming whom a face looks like, or that it does not look like this person.
+        """
+        self._check_likeness(person, ready)
+
+    def commit(self, people: Sequence[tuple[str, Sequence[Ready]]]) -> list[Enrolment]:
+        """Write several people in one transaction, unchecked: all of them or nobody.
+
+        Raises
+        ------
+        NameRefused, GalleryError
+        """
         from visavis.gallery import NewTemplate  # noqa: PLC0415
 
-        if not force:
-            self._check_likeness(person, ready)
-        stored = self.gallery.enroll(
-            person,
-            [NewTemplate(r.embedding.vector, r.digest, r.data) for r in ready],
+        stored = self.gallery.enroll_all(
+            [
+                (name, [NewTemplate(r.embedding.vector, r.digest, r.data) for r in ready])
+                for name, ready in people
+            ],
             encoder=self.encoder.id,
         )
-        return Enrolment(
-            stored.person, stored.added, stored.known, tuple(r.sighting for r in ready)
+        return [
+            Enrolment(done.person, done.added, done.known, tuple(r.sighting for r in ready))
+            for done, (_, ready) in zip(stored, people, strict=True)
+        ]
+
+    def check_name(self, name: str) -> None:
+        """Raise NameRefused for a name that nobody can have."""
+        from visavis.gallery import clean_name  # noqa: PLC0415
+
+        clean_name(name)
+
+    def alike(self, one: Sequence[Ready], other: Sequence[Ready]) -> bool:
+        """Tell whether two people who are about to be enrolled may be one."""
+        tau = self.curve.identification(self.config.fpir, len(self._fresh()) + len(other)).tau
+        return any(
+            squared(a.embedding.vector, b.embedding.vector) <= tau for a in one for b in other
         )
 
     def verify(self, photograph: Source, person: str, *, fmr: float | None = None) -> Decision:

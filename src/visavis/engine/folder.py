@@ -133,6 +133,7 @@ def enroll_folder(
         ahead: deque[tuple[str, Path, Future[Ready | Status | VisavisError]]] = deque()
         jobs = ((name, path) for name, paths in plan.people for path in paths)
         sizes = deque((name, len(paths)) for name, paths in plan.people)
+        group = _Group(engine, force)
         while sizes:
             # Enough in the queue to keep everybody busy, few enough to keep memory flat.
             while len(ahead) < max(4 * workers, sizes[0][1]):
@@ -142,39 +143,76 @@ def enroll_folder(
                 ahead.append((*job, pool.submit(attempt, *job)))
             name, count = sizes.popleft()
             taken = [ahead.popleft() for _ in range(count)]
-            yield from _settle(engine, name, [(p, f.result()) for _, p, f in taken], force)
+            yield from group.settle(name, [(path, future.result()) for _, path, future in taken])
+            # While the next is still being worked on there is time to write.
+            if len(group) >= _TOGETHER or not (ahead and ahead[0][2].done()):
+                yield from group.flush()
+        yield from group.flush()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _settle(
-    engine: Engine,
-    name: str,
-    photographs: list[tuple[Path, Ready | Status | VisavisError]],
-    force: bool,
-) -> Iterator[Outcome]:
-    """Store one person's photographs, together if they are alike, else those that fit."""
-    ready: list[tuple[Path, Ready]] = []
-    for path, result in photographs:
-        if isinstance(result, VisavisError):
-            yield Outcome(name, path, Status.REFUSED, result)
-        elif isinstance(result, Status):
-            yield Outcome(name, path, result)
-        else:
-            ready.append((path, result))
-    try:
+_TOGETHER = 32
+"""People written in one transaction when photographs are ready faster than the disk is."""
+
+
+class _Group:
+    """People who wait to be written together."""
+
+    def __init__(self, engine: Engine, force: bool) -> None:
+        self._engine = engine
+        self._force = force
+        self._waiting: list[tuple[str, list[tuple[Path, Ready]]]] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def settle(
+        self, name: str, photographs: list[tuple[Path, Ready | Status | VisavisError]]
+    ) -> Iterator[Outcome]:
+        """Take one person's photographs, together if they are alike, else those that fit."""
+        ready: list[tuple[Path, Ready]] = []
+        for path, result in photographs:
+            if isinstance(result, VisavisError):
+                yield Outcome(name, path, Status.REFUSED, result)
+            elif isinstance(result, Status):
+                yield Outcome(name, path, result)
+            else:
+                ready.append((path, result))
         if ready:
-            engine.store(name, [r for _, r in ready], force=force)
-    except InputRefused as refused:
-        yield from (Outcome(name, path, Status.REFUSED, refused) for path, _ in ready)
-    except (DuplicatePerson, PersonMismatch) as refused:
-        if len(ready) == 1:
-            yield Outcome(name, ready[0][0], Status.REFUSED, refused)
+            yield from self._admit(name, ready)
+
+    def flush(self) -> Iterator[Outcome]:
+        """Write those who wait; each outcome is given once all of them are stored."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._engine.commit([(name, [r for _, r in ready]) for name, ready in waiting])
+        for name, ready in waiting:
+            yield from (Outcome(name, path, Status.ENROLLED) for path, _ in ready)
+
+    def _admit(self, name: str, ready: list[tuple[Path, Ready]]) -> Iterator[Outcome]:
+        faces = [r for _, r in ready]
+        if not self._force and self._resembles(faces):
+            # Only what is written can be compared with: let the check name who it is.
+            yield from self.flush()
+        try:
+            self._engine.check_name(name)
+            if not self._force:
+                self._engine.admit(name, faces)
+        except InputRefused as refused:
+            yield from (Outcome(name, path, Status.REFUSED, refused) for path, _ in ready)
+        except (DuplicatePerson, PersonMismatch) as refused:
+            if len(ready) == 1:
+                yield Outcome(name, ready[0][0], Status.REFUSED, refused)
+            else:
+                for one in ready:
+                    yield from self._admit(name, [one])
+                    yield from self.flush()
         else:
-            for one in ready:
-                yield from _settle(engine, name, [one], force)
-    else:
-        yield from (Outcome(name, path, Status.ENROLLED) for path, _ in ready)
+            self._waiting.append((name, ready))
+
+    def _resembles(self, faces: list[Ready]) -> bool:
+        return any(self._engine.alike(faces, [r for _, r in others]) for _, others in self._waiting)
 
 
 def _is_picture(path: Path) -> bool:

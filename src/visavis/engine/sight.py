@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ from visavis.align import align
 from visavis.detect import Detector, Search
 from visavis.errors import NoFaceFound, SeveralFaces
 from visavis.image import decode, digest_of, image_of, name_of, read_bytes
+from visavis.models import ARCFACE_112
 from visavis.quality import assess
 from visavis.values import Pick, Sighting
 
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
     from visavis.engine.config import EngineConfig
     from visavis.image import Limits, Source
+    from visavis.models import Alignment
     from visavis.values import Crop, Embedding, Face, Image
 
 _LONG_SIDE = 960
 """A large JPEG is first decoded no larger than needed: a subject fills an eighth of it or more."""
 _LEAST_WIDTH = 112
-"""A face narrower than this in the reduced picture loses detail: decode the picture in full."""
+"""A face narrower than this in the reduced picture loses detail: decode the picture in full. More
+where the encoder's crops are larger."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,11 +94,24 @@ class Ready:
 
 
 class Sight:
-    """Finds in a photograph whom it is of, or everybody in it."""
+    """Finds in a photograph whom it is of, or everybody in it.
 
-    def __init__(self, detector: Detector, config: EngineConfig) -> None:
+    Parameters
+    ----------
+    alignments
+        How the encoder wants faces cut out. ArcFace's crop is always made: quality is judged on it.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        config: EngineConfig,
+        alignments: tuple[Alignment, ...] = (ARCFACE_112,),
+    ) -> None:
         self.detector = detector
         self._config = config
+        self._further = tuple(each for each in alignments if each != ARCFACE_112)
+        self._least_width = max(_LEAST_WIDTH, *(each.size for each in alignments))
 
     def subject(self, photograph: Photograph) -> Observed:
         """Give the one face that the photograph is of.
@@ -109,7 +125,7 @@ class Sight:
         limits = self._config.limits
         image = photograph.image(limits, _LONG_SIDE)
         faces = self.detector.find(image, Search.SUBJECT)
-        if image.reduction > 1 and (not faces or faces[0].box[2] < _LEAST_WIDTH):
+        if image.reduction > 1 and (not faces or faces[0].box[2] < self._least_width):
             image = photograph.image(limits)
             faces = self.detector.find(image, Search.SUBJECT)
         if not faces:
@@ -140,6 +156,8 @@ class Sight:
     def _observed(self, image: Image, face: Face) -> Observed:
         crop = align(image, face)
         quality = assess(image, crop, self._config.quality)
+        if self._further:
+            crop = replace(crop, further=tuple(align(image, face, each) for each in self._further))
         original = face.scaled(image.reduction) if image.reduction != 1 else face
         return Observed(Sighting(original, quality), crop)
 

@@ -1,10 +1,13 @@
 """What the networks are, where they are found, and how they run."""
 
+from visavis.models.alignment import ALIGNMENTS, ARCFACE_112, DLIB_150, Alignment
 from visavis.models.manifest import (
     Carrier,
     Channels,
+    Format,
     Kind,
     Manifest,
+    Member,
     Precision,
     Preprocessing,
     manifest_of,
@@ -15,11 +18,17 @@ from visavis.models.runtime import Cores, RuntimeName, Session
 from visavis.models.store import ModelStore, check_digest
 
 __all__ = [
+    "ALIGNMENTS",
+    "ARCFACE_112",
+    "DLIB_150",
+    "Alignment",
     "Carrier",
     "Channels",
     "Cores",
+    "Format",
     "Kind",
     "Manifest",
+    "Member",
     "ModelStore",
     "Precision",
     "Preprocessing",

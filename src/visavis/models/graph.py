@@ -1,4 +1,4 @@
-"""ONNX graphs made fit to run: constants folded, batch norms fused, sizes left open."""
+"""Networks made fit to run, as ONNX: constants folded, batch norms fused, sizes left open."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from visavis.errors import ModelRefused
-from visavis.models.manifest import Kind
+from visavis.models import dlib_resnet
+from visavis.models.alignment import ARCFACE_112
+from visavis.models.manifest import Format, Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,23 +19,45 @@ if TYPE_CHECKING:
 
     Constants = dict[str, NDArray[Any]]
 
-VERSION = "3"
+VERSION = "4"
 """Goes into the name of what is cached; raised whenever this file gives another graph."""
 
 
-def prepare(path: Path, kind: Kind) -> ModelProto:
-    """Read an ONNX file and simplify it without changing what it computes.
+def prepare(
+    path: Path, kind: Kind, size: int = ARCFACE_112.size, written: Format = Format.ONNX
+) -> ModelProto:
+    """Read a network's file and simplify it without changing what it computes.
 
     Weights stored as block-quantised integers are unfolded to fp32, which OpenVINO cannot read
     otherwise and ONNX Runtime would redo at each run; batch norms go into the convolutions before
     them; a detector's height and width are left open.
 
+    Parameters
+    ----------
+    size
+        Height and width in pixels that an encoder must take.
+
     Raises
     ------
     ModelRefused
-        When the file is no ONNX graph with one image input, with the reason.
+        When the file is no graph with one image input, with the reason.
     """
     import onnx  # noqa: PLC0415 - 0.1 s, and only the first run needs it
+
+    model = _read(path) if written is Format.ONNX else dlib_resnet.read(path)
+    constants = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
+    ends = {output.name for output in model.graph.output}
+    try:
+        nodes = _fuse_batch_norms(_fold_constants(model, constants, ends), constants, ends)
+    except Exception as broken:  # the reference raises whatever an operator stumbles over
+        raise ModelRefused(f"{path.name}: cannot be simplified: {broken}") from broken
+    _rebuild(model.graph, nodes, constants)
+    _open_sizes(model.graph, kind, size, path.name)
+    return model
+
+
+def _read(path: Path) -> ModelProto:
+    import onnx  # noqa: PLC0415
 
     try:
         model = onnx.load(path, load_external_data=False)
@@ -44,14 +68,6 @@ def prepare(path: Path, kind: Kind) -> ModelProto:
         raise ModelRefused(f"{path.name}: not a valid ONNX file: {broken}") from broken
     if not inside:
         raise ModelRefused(f"{path.name}: its weights are in another file; save it as one file")
-    constants = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
-    ends = {output.name for output in model.graph.output}
-    try:
-        nodes = _fuse_batch_norms(_fold_constants(model, constants, ends), constants, ends)
-    except Exception as broken:  # the reference raises whatever an operator stumbles over
-        raise ModelRefused(f"{path.name}: cannot be simplified: {broken}") from broken
-    _rebuild(model.graph, nodes, constants)
-    _open_sizes(model.graph, kind, path.name)
     return model
 
 
@@ -141,7 +157,7 @@ def _rebuild(graph: GraphProto, nodes: list[NodeProto], constants: Constants) ->
     del graph.value_info[:]
 
 
-def _open_sizes(graph: GraphProto, kind: Kind, name: str) -> None:
+def _open_sizes(graph: GraphProto, kind: Kind, size: int, name: str) -> None:
     """Leave the batch open and, for a detector, the height and width too."""
     if len(graph.input) != 1:
         names = ", ".join(i.name for i in graph.input) or "none"
@@ -152,8 +168,10 @@ def _open_sizes(graph: GraphProto, kind: Kind, name: str) -> None:
         raise ModelRefused(f"{name}: input must be float32; save the network without a cast before")
     if len(sizes) != 4 or sizes[1] not in {0, 3}:
         raise ModelRefused(f"{name}: input must be (N, 3, H, W), found {sizes}")
-    if kind is Kind.ENCODER and any(s not in {0, 112} for s in sizes[2:]):
-        raise ModelRefused(f"{name}: an encoder must take 112 x 112 pixels, found {sizes[2:]}")
+    if kind is Kind.ENCODER and any(s not in {0, size} for s in sizes[2:]):
+        raise ModelRefused(
+            f"{name}: the encoder must take {size} x {size} pixels, found {sizes[2:]}"
+        )
     shape[0].dim_param = "batch"
     if kind is Kind.DETECTOR:
         shape[2].dim_param, shape[3].dim_param = "height", "width"

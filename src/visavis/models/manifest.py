@@ -1,4 +1,7 @@
-"""What a network is: its file, digest, licence, origin and preprocessing, in one TOML file."""
+"""What a network is: its file, digest, licence, origin and preprocessing, in one TOML file.
+
+An ensemble has no file: its manifest names other encoders and how much each counts.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from visavis.errors import ModelRefused
+from visavis.models.alignment import ALIGNMENTS, ARCFACE_112
 from visavis.values import EncoderId
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -27,6 +32,14 @@ class Kind(StrEnum):
 
     DETECTOR = "detector"
     ENCODER = "encoder"
+
+
+class Format(StrEnum):
+    """How the weights file is written."""
+
+    ONNX = "onnx"
+    DLIB_RESNET = "dlib-resnet"
+    """dlib's own format, holding dlib's face recognition network; see ``models.dlib_resnet``."""
 
 
 class Channels(StrEnum):
@@ -45,12 +58,16 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How pixels in 0..255 become the network's input: ``(pixel - mean) / scale``."""
+    """How pixels in 0..255 become the network's input: ``(pixel - mean) / scale``.
+
+    With ``mirror`` an encoder sees the face and its mirror image, and what it gives is added.
+    """
 
     channels: Channels = Channels.RGB
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    alignment: str = "arcface-112"
+    alignment: str = ARCFACE_112.name
+    mirror: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +80,22 @@ class Carrier:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """An encoder of an ensemble.
+
+    Attributes
+    ----------
+    weight
+        How much its distances count: the ensemble's d is the members' mean, weighted so.
+    """
+
+    name: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """One network.
+    """One network, or an ensemble of encoders.
 
     Attributes
     ----------
@@ -76,6 +107,9 @@ class Manifest:
         For people: under which terms, from whom, learnt from what.
     url
         Where ``visavis models pull`` fetches the very file, or empty.
+    members
+        The encoders that an ensemble is made of; it has no file, digest, preprocessing or carrier
+        of its own then. Empty for a network.
     """
 
     name: str
@@ -89,6 +123,8 @@ class Manifest:
     url: str = ""
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     carrier: Carrier | None = None
+    format: Format = Format.ONNX
+    members: tuple[Member, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what could not be a manifest, naming the field."""
@@ -101,6 +137,33 @@ class Manifest:
             raise ModelRefused(
                 f"manifest: name {self.name!r} must be lower-case letters, digits, '.', '_', '-'"
             )
+        if self.members:
+            self._check_members()
+        else:
+            self._check_network()
+
+    def _check_members(self) -> None:
+        own = (self.file, self.sha256, self.size, self.url, self.carrier, self.preprocessing)
+        if own != ("", "", 0, "", None, Preprocessing()) or self.format is not Format.ONNX:
+            raise ModelRefused(
+                f"manifest of {self.name}: an ensemble has members, and no file, format, sha256, "
+                "size, url, preprocessing or carrier of its own"
+            )
+        if self.kind is not Kind.ENCODER:
+            raise ModelRefused(f"manifest of {self.name}: only encoders can be an ensemble")
+        names = [member.name for member in self.members]
+        if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
+            raise ModelRefused(f"manifest of {self.name}: members need the names of encoders")
+        if len(names) < 2 or len(set(names)) < len(names) or self.name in names:
+            raise ModelRefused(f"manifest of {self.name}: members must be two or more, all other")
+        for member in self.members:
+            weight = member.weight
+            if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+                raise ModelRefused(
+                    f"manifest of {self.name}: the weight of {member.name} must be above 0"
+                )
+
+    def _check_network(self) -> None:
         if not _SHA256.fullmatch(self.sha256):
             raise ModelRefused(f"manifest of {self.name}: sha256 must be 64 hexadecimal digits")
         if any(part in self.file for part in ("/", "\\", "\0")) or self.file in {"", ".", ".."}:
@@ -113,11 +176,17 @@ class Manifest:
             raise ModelRefused(f"manifest of {self.name}: scale must be finite and not 0")
         if not all(map(math.isfinite, self.preprocessing.mean)):
             raise ModelRefused(f"manifest of {self.name}: mean must be finite")
-        if self.preprocessing.alignment != "arcface-112":
+        if self.preprocessing.alignment not in ALIGNMENTS:
             raise ModelRefused(
                 f"manifest of {self.name}: alignment {self.preprocessing.alignment!r} is not known;"
-                " visavis aligns to 'arcface-112'"
+                f" visavis aligns to {', '.join(map(repr, ALIGNMENTS))}"
             )
+        if not isinstance(self.preprocessing.mirror, bool):
+            raise ModelRefused(f"manifest of {self.name}: mirror must be true or false")
+        if self.preprocessing.mirror and self.kind is not Kind.ENCODER:
+            raise ModelRefused(f"manifest of {self.name}: only an encoder can mirror faces")
+        if self.format is Format.DLIB_RESNET and self.kind is not Kind.ENCODER:
+            raise ModelRefused(f"manifest of {self.name}: {self.format} holds an encoder")
 
     def encoder_id(self, recipe: str) -> EncoderId:
         """Name the vectors this network gives under ``recipe`` (see ``quantize.recipe``).
@@ -125,9 +194,25 @@ class Manifest:
         The id is a hash of the weights' digest, the preprocessing and the recipe, so that vectors
         which cannot be compared never share one.
         """
-        what = {"weights": self.sha256, "input": asdict(self.preprocessing), "recipe": recipe}
-        text = json.dumps(what, sort_keys=True, separators=(",", ":"))
-        return EncoderId(hashlib.sha256(text.encode()).hexdigest()[:32])
+        shape = asdict(self.preprocessing)
+        if not self.preprocessing.mirror:
+            shape.pop("mirror")  # younger than the ids in people's galleries
+        return _hashed({"weights": self.sha256, "input": shape, "recipe": recipe})
+
+    def ensemble_id(self, members: Sequence[EncoderId]) -> EncoderId:
+        """Name the vectors of an ensemble: a hash over its members' ids, in order, and shares."""
+        return _hashed({"members": list(zip(members, self.shares, strict=True))})
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The members' weights, brought to a sum of 1."""
+        total = math.fsum(member.weight for member in self.members)
+        return tuple(member.weight / total for member in self.members)
+
+
+def _hashed(what: dict[str, Any]) -> EncoderId:
+    text = json.dumps(what, sort_keys=True, separators=(",", ":"))
+    return EncoderId(hashlib.sha256(text.encode()).hexdigest()[:32])
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -157,10 +242,15 @@ def manifest_of(table: dict[str, Any]) -> Manifest:
                 shape[key] = tuple(map(float, value if isinstance(value, list) else [value] * 3))
         shape["channels"] = Channels(shape.get("channels", "RGB"))
         carrier = fields.pop("carrier", None)
+        members = tuple(Member(**member) for member in fields.pop("members", ()))
+        if members:
+            fields = {"file": "", "sha256": "", "size": 0} | fields
         return Manifest(
             kind=Kind(fields.pop("kind")),
             preprocessing=Preprocessing(**shape),
             carrier=Carrier(**carrier) if carrier else None,
+            format=Format(fields.pop("format", "onnx")),
+            members=members,
             **fields,
         )
     except (TypeError, ValueError, KeyError) as wrong:
@@ -171,6 +261,12 @@ def write_manifest(manifest: Manifest) -> str:
     """Give the TOML text that ``read_manifest`` reads back."""
     lines = [f"{key} = {_quoted(getattr(manifest, key))}" for key in _TEXTS]
     lines += [f'kind = "{manifest.kind}"', f"size = {manifest.size}"]
+    for member in manifest.members:
+        lines += ["", "[[members]]", f"name = {_quoted(member.name)}"]
+        lines += [f"weight = {float(member.weight)!r}"]
+    if manifest.members:
+        return "\n".join(lines) + "\n"
+    lines += [f'format = "{manifest.format}"']
     shape = manifest.preprocessing
     lines += [
         "",
@@ -179,6 +275,7 @@ def write_manifest(manifest: Manifest) -> str:
         f"mean = {list(shape.mean)}",
         f"scale = {list(shape.scale)}",
         f'alignment = "{shape.alignment}"',
+        f"mirror = {str(shape.mirror).lower()}",
     ]
     if manifest.carrier:
         lines += ["", "[carrier]"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 _LEVELS = 256
 _ALIKE = 0.97
+"""Correlation between neighbouring values, and between the planes, that rounding expects."""
 _STRETCHES = np.linspace(1.0, 1.15, 24)
+"""Lengths of a step that rounding tries, the shortest that spans the weights being 1."""
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 _LAYERS = {"Convolution", "GroupConvolution", "MatMul"}
 
 
@@ -65,7 +69,7 @@ def read_table(path: Path) -> Table:
             ranges = dict(zip(names, map(tuple, stored["ranges"].tolist()), strict=True))
             exponents = _split(stored, "scale")
             bias = {k: v.astype(np.float32) for k, v in _split(stored, "bias").items()}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as broken:
+    except _DAMAGED as broken:
         raise ModelRefused(f"{path.name}: damaged quantisation table: {broken}") from broken
     scales = {k: scale_of(v) for k, v in exponents.items()}
     return Table(ranges, scales, bias, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visavis.errors import ModelDigestMismatch, ModelNotFound, ModelRefused, ModelUnknown
+from visavis.models.alignment import ALIGNMENTS
 from visavis.models.graph import VERSION, prepare
 from visavis.models.manifest import Kind, Manifest, Precision, read_manifest, write_manifest
 from visavis.models.runtime import Cores, RuntimeName, Session, runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from onnx import ModelProto
 
     from visavis.values import EncoderId
 
@@ -56,8 +59,32 @@ class ModelStore:
         """Give the network of that name; raises ModelUnknown naming those there are."""
         return read_manifest(self._file_of(name))
 
+    def members(self, manifest: Manifest) -> list[Manifest]:
+        """Give the encoders that an ensemble is made of; none for a network.
+
+        Raises
+        ------
+        ModelUnknown
+            When there is no model of a member's name.
+        ModelRefused
+            When a member is no encoder, or an ensemble itself.
+        """
+        found = []
+        for named in manifest.members:
+            try:
+                member = self.manifest(named.name)
+            except ModelUnknown as unknown:
+                raise ModelUnknown(f"the ensemble {manifest.name}: {unknown}") from None
+            if member.kind is not Kind.ENCODER or member.members:
+                what = "an ensemble" if member.members else f"a {member.kind}"
+                raise ModelRefused(
+                    f"the ensemble {manifest.name} takes encoders, and {member.name} is {what}"
+                )
+            found.append(member)
+        return found
+
     def weights(self, manifest: Manifest) -> Path:
-        """Find the weights file and check its digest.
+        """Find the weights file of a network and check its digest.
 
         Looked for, in this order: the model's own folder, the carrier distribution, what
         ``models pull`` fetched.
@@ -69,6 +96,7 @@ class ModelStore:
         ModelDigestMismatch
             When the file is there but is not the one the manifest names.
         """
+        _one(manifest)
         for path in self._places(manifest):
             if path.is_file():
                 check_digest(path, manifest)
@@ -95,6 +123,7 @@ class ModelStore:
         ModelDigestMismatch
             When it gives another file; nothing is kept then.
         """
+        _one(manifest)
         target = self.pulled(manifest)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pulling-") as folder:
@@ -112,7 +141,17 @@ class ModelStore:
         return target
 
     def encoder_id(self, manifest: Manifest, precision: Precision) -> EncoderId:
-        """Name the vectors that this network gives in this precision."""
+        """Name the vectors that this encoder gives in this precision.
+
+        Of an ensemble, each member that has no int8 form runs in fp32.
+        """
+        if manifest.members:
+            if precision not in self.precisions(manifest):
+                raise ModelRefused(f"no member of {manifest.name} has int8 ranges: choose fp32")
+            members = self.members(manifest)
+            return manifest.ensemble_id(
+                [self.encoder_id(each, self.precision_of(each, precision)) for each in members]
+            )
         table = self.table(manifest) if precision is Precision.INT8 else None
         if precision is Precision.INT8 and table is None:
             raise ModelRefused(f"{manifest.name} has no int8 ranges: choose --precision fp32")
@@ -121,9 +160,14 @@ class ModelStore:
 
     def precisions(self, manifest: Manifest) -> tuple[Precision, ...]:
         """List the precisions this encoder can run in, the preferred one first."""
-        if manifest.kind is Kind.ENCODER and self.table(manifest):
+        parts = self.members(manifest) or [manifest]
+        if manifest.kind is Kind.ENCODER and any(self.table(each) for each in parts):
             return (Precision.INT8, Precision.FP32)
         return (Precision.FP32,)
+
+    def precision_of(self, member: Manifest, precision: Precision) -> Precision:
+        """Say what a member runs in when its ensemble runs in ``precision``."""
+        return precision if precision in self.precisions(member) else Precision.FP32
 
     def table(self, manifest: Manifest) -> Path | None:
         """Give the quantisation table of an encoder, when it has one."""
@@ -134,9 +178,15 @@ class ModelStore:
         """Say where a model's operating points lie, or would."""
         return self._file_of(name).with_name(f"{name}.{precision}.points.json")
 
+    def calibration_file(self, encoder: EncoderId) -> Path:
+        """Say where ``visavis calibrate`` keeps an encoder's points; they go before the shipped."""
+        return self.data / ".calibrated" / f"{encoder}.json"
+
     def points(self, manifest: Manifest, precision: Precision) -> dict[str, Any] | None:
         """Read the operating points measured for an encoder, or None when nobody has."""
-        path = self.points_file(manifest.name, precision)
+        path = self.calibration_file(self.encoder_id(manifest, precision))
+        if not path.is_file():
+            path = self.points_file(manifest.name, precision)
         if not path.is_file():
             return None
         try:
@@ -148,7 +198,7 @@ class ModelStore:
     def session(
         self, manifest: Manifest, precision: Precision, on: RuntimeName, cores: Cores
     ) -> Session:
-        """Open a network, preparing its graph the first time.
+        """Open one network, preparing its graph the first time; ``encode`` opens ensembles.
 
         Raises
         ------
@@ -173,34 +223,36 @@ class ModelStore:
                 self._bake(manifest, weights, table, baked, on)
                 return engine.open(baked, manifest.preprocessing, cores, baked.parent)
 
-    def add(self, manifest: Manifest, weights: Path, extras: dict[str, Path]) -> Manifest:
-        """Add anyone's network; it is there whole or not at all.
+    def add(self, manifest: Manifest, weights: Path | None, extras: dict[str, Path]) -> Manifest:
+        """Add anyone's network or ensemble; it is there whole or not at all.
 
         Parameters
         ----------
         manifest
-            Its ``sha256`` and ``size`` are checked against the file.
+            Its ``sha256`` and ``size`` are checked against the file; an ensemble's members must be
+            there.
         weights
-            The ONNX file; copied.
+            The network's file; copied. An ensemble has none.
         extras
             File name to file: operating points or ranges to lie beside it.
         """
         if any(manifest.name == known.name for known in self._shipped()):
             raise ModelRefused(f"{manifest.name} is a shipped model's name: choose another")
-        manifest = replace(manifest, file=weights.name, carrier=None)
-        check_digest(weights, manifest)
-        if weights.stat().st_size != manifest.size:
-            raise ModelDigestMismatch(
-                f"{weights} has {weights.stat().st_size} bytes, the manifest says {manifest.size}"
-            )
-        prepare(weights, manifest.kind)
+        if manifest.members:
+            self.members(manifest)
+            files = dict(extras)
+        elif weights is None:
+            raise ModelNotFound(f"{manifest.name} needs a weights file: {manifest.file}")
+        else:
+            manifest = replace(manifest, file=weights.name, carrier=None)
+            _check_addition(manifest, weights)
+            files = {weights.name: weights} | extras
         self.data.mkdir(parents=True, exist_ok=True)
         target = self.data / manifest.name
         with tempfile.TemporaryDirectory(dir=self.data, prefix=".adding-") as folder:
             staged = Path(folder) / manifest.name
             staged.mkdir()
-            shutil.copyfile(weights, staged / weights.name)
-            for name, path in extras.items():
+            for name, path in files.items():
                 shutil.copyfile(path, staged / name)
             (staged / f"{manifest.name}.toml").write_text(write_manifest(manifest), "utf-8")
             old = Path(folder) / "old"
@@ -218,7 +270,7 @@ class ModelStore:
         engine = runtime(on)
         with tempfile.TemporaryDirectory(dir=baked.parent.parent, prefix=".baking-") as folder:
             prepared = Path(folder) / "prepared.onnx"
-            onnx.save(prepare(weights, manifest.kind), prepared)
+            onnx.save(_prepared(manifest, weights), prepared)
             staged = Path(folder) / "staged"
             staged.mkdir()
             engine.bake(prepared, table, manifest.preprocessing, staged / baked.name)
@@ -268,6 +320,27 @@ def check_digest(path: Path, manifest: Manifest) -> None:
             f"{path} is not the file that {manifest.name} names: its SHA-256 is {digest}, "
             f"wanted is {manifest.sha256}; install it again or name the right file"
         )
+
+
+def _one(manifest: Manifest) -> None:
+    if manifest.members:
+        names = ", ".join(member.name for member in manifest.members)
+        raise ModelRefused(f"{manifest.name} has no weights of its own: see {names}")
+
+
+def _prepared(manifest: Manifest, weights: Path) -> ModelProto:
+    size = ALIGNMENTS[manifest.preprocessing.alignment].size
+    return prepare(weights, manifest.kind, size, manifest.format)
+
+
+def _check_addition(manifest: Manifest, weights: Path) -> None:
+    """Refuse another file than the manifest names, and one that cannot be run."""
+    check_digest(weights, manifest)
+    if weights.stat().st_size != manifest.size:
+        raise ModelDigestMismatch(
+            f"{weights} has {weights.stat().st_size} bytes, the manifest says {manifest.size}"
+        )
+    _prepared(manifest, weights)
 
 
 def _download(manifest: Manifest, target: Path) -> None:
