@@ -74,8 +74,11 @@ class OperatingCurve:
     ----------
     points
         By falling rate.
+    beyond
+        Extrapolated points that go on below the last one, with bounds of their own; may be empty.
     slope
-        Of the tail below the last point: d(log10 fmr) / d(tau), fitted to the nearest pairs.
+        Without them, of the tail below the last point: d(log10 fmr) / d(tau), fitted to the nearest
+        pairs.
     pairs
         Number of non-mated comparisons measured.
     """
@@ -85,6 +88,7 @@ class OperatingCurve:
     points: tuple[Measured, ...]
     slope: float
     pairs: int
+    beyond: tuple[Measured, ...] = ()
 
     def at(self, fmr: float) -> OperatingPoint:
         """Give tau for a false match rate.
@@ -104,16 +108,23 @@ class OperatingCurve:
                 f"down to {_LEAST_FMR:g} (measured down to {last.fmr:g})"
             )
         if fmr < last.fmr * (1 - 1e-9):
+            if self.beyond and fmr >= self.beyond[-1].fmr:
+                return self._between((last, *self.beyond), fmr, extrapolated=True)
             tau = max(0.0, last.tau + (math.log10(fmr) - math.log10(last.fmr)) / self.slope)
             # Beyond the data the interval can only be as good as the last one, relatively.
             return OperatingPoint(
                 tau, self.encoder, fmr, fmr * last.upper / last.fmr, self.tuned_on, True
             )
-        rates = [math.log(p.fmr) for p in reversed(self.points)]
-        at = math.log(fmr)
-        tau = float(np.interp(at, rates, [p.tau for p in reversed(self.points)]))
-        upper = float(np.interp(at, rates, [math.log(p.upper) for p in reversed(self.points)]))
-        return OperatingPoint(tau, self.encoder, fmr, math.exp(upper), self.tuned_on)
+        return self._between(self.points, fmr, extrapolated=False)
+
+    def _between(
+        self, points: tuple[Measured, ...], fmr: float, *, extrapolated: bool
+    ) -> OperatingPoint:
+        rising = points[::-1]
+        rates, at = [math.log(p.fmr) for p in rising], math.log(fmr)
+        tau = float(np.interp(at, rates, [p.tau for p in rising]))
+        upper = float(np.interp(at, rates, [math.log(p.upper) for p in rising]))
+        return OperatingPoint(tau, self.encoder, fmr, math.exp(upper), self.tuned_on, extrapolated)
 
     def verification(self, fmr: float, templates: int = 1) -> OperatingPoint:
         """Give tau so that a claim checked against ``templates`` templates is false at ``fmr``.
@@ -148,17 +159,15 @@ class OperatingCurve:
 
 
 def curve_of(stored: dict[str, Any] | None, encoder: EncoderId, name: str) -> OperatingCurve:
-    """Read operating points as ``benchmarks/operating_points.py`` writes them.
+    """Read operating points as ``visavis calibrate`` writes them.
 
     Raises
     ------
     NotCalibrated
         When there are none, or they belong to another encoder, or are damaged.
     """
-    how = (
-        f"measure it with benchmarks/operating_points.py and add the file it writes: "
-        f"visavis models add MANIFEST --operating-points FILE (encoder {name})"
-    )
+    model = name.split(maxsplit=1)[0]
+    how = f"measure it on your own photographs: visavis calibrate --images DIR --encoder {model}"
     if stored is None:
         raise NotCalibrated(
             f"nobody has measured how often {name} confuses people, so it cannot decide; {how}"
@@ -168,9 +177,12 @@ def curve_of(stored: dict[str, Any] | None, encoder: EncoderId, name: str) -> Op
     if stored.get("schema") != SCHEMA or stored.get("encoder") != encoder:
         raise NotCalibrated(f"the operating points beside {name} are not this encoder's; {how}")
     try:
-        points = tuple(
-            Measured(float(p["fmr"]), float(p["tau"]), float(p["lower"]), float(p["upper"]))
-            for p in stored["points"]
+        points, beyond = (
+            tuple(
+                Measured(float(p["fmr"]), float(p["tau"]), float(p["lower"]), float(p["upper"]))
+                for p in listed
+            )
+            for listed in (stored["points"], stored.get("extrapolated", ()))
         )
         curve = OperatingCurve(
             encoder,
@@ -178,13 +190,14 @@ def curve_of(stored: dict[str, Any] | None, encoder: EncoderId, name: str) -> Op
             points,
             float(stored["tail_slope"]),
             int(stored["pairs"]),
+            beyond,
         )
     except (KeyError, TypeError, ValueError, OverflowError) as broken:
         raise NotCalibrated(f"the operating points beside {name} are damaged: {broken}") from broken
-    falling = all(a.fmr > b.fmr and a.tau > b.tau for a, b in itertools.pairwise(points))
+    falling = all(a.fmr > b.fmr and a.tau > b.tau for a, b in itertools.pairwise(points + beyond))
     if len(points) < 2 or not falling or not 0 < curve.slope < math.inf:
         raise NotCalibrated(f"the operating points beside {name} do not fall; {how}")
-    if not all(_sound(p) for p in points):
+    if not all(_sound(p) for p in points + beyond):
         raise NotCalibrated(f"the operating points beside {name} are no rates of distances; {how}")
     return curve
 
