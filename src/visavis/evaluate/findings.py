@@ -176,10 +176,11 @@ def verification_json(result: Verification) -> dict[str, Any]:
     """Give what ``evaluate verification --json`` prints.
 
     ``pairs`` counts comparisons, ``failed_to_acquire`` photographs. ``tar`` has 1e-2 and 1e-3
-    always, null where there were too few comparisons to tell.
+    always: without an interval where all-against-all lists too few comparisons for one, null
+    where there were too few to tell.
     """
     done, accuracy = result.comparisons, result.accuracy
-    wanted = dict.fromkeys(_TAR_ALWAYS) | result.tar
+    wanted: dict[str, Interval | None] = dict.fromkeys(_TAR_ALWAYS) | result.tar
     return {
         "schema": SCHEMA,
         "pairs": done.curve.mated + done.curve.nonmated,
@@ -187,7 +188,7 @@ def verification_json(result: Verification) -> dict[str, Any]:
         "accuracy": accuracy
         and {"mean": accuracy.mean, "se": _number(accuracy.se), "folds": list(accuracy.folds)},
         "eer": _number(result.eer),
-        "tar": {far: _interval(found) for far, found in wanted.items()},
+        "tar": {far: _interval(found) or _bare(done, far) for far, found in wanted.items()},
         "auc": _number(result.auc),
         "d_prime": _number(result.d_prime),
         "mated": done.curve.mated,
@@ -321,6 +322,13 @@ def _common(
         "failures": {printable(name): printable(why) for name, why in failed.items()},
         "remarks": [printable(remark) for remark in remarks],
     }
+
+
+def _bare(done: Comparisons, far: str) -> dict[str, float | None] | None:
+    """Give the rate without an interval, where the comparisons that it needs are not listed."""
+    if float(far) * done.curve.nonmated < 1:
+        return None
+    return {"value": 1 - done.curve.fnmr_at_fmr(float(far)), "low": None, "high": None}
 
 
 def _interval(found: Interval | None) -> dict[str, float | None] | None:
