@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from visavis.errors import InputRefused
+from visavis.encode import embed
+from visavis.errors import InputRefused, ProtocolRefused
 from visavis.image import digest_of, read_bytes
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Encodings:
     ----------
     cache
         Folder for what was embedded; None remembers nothing. What lies there is biometric data
-        of the people in the photographs: see ``docs/security.md``.
+        of the people in the photographs.
     workers
         Photographs worked on side by side.
     """
@@ -100,14 +101,16 @@ class Encodings:
             waiting: list[Encoded] = []
             for start in range(0, len(wanted), _WAITING):
                 some = wanted[start : start + _WAITING]
-                for name, encoded in zip(some, pool.map(work, some), strict=True):
-                    found[name] = encoded
-                    if encoded.digest and encoded.digest not in store:
-                        waiting.append(encoded)
-                    told(1)
-                if change is None:
-                    self._keep(waiting, store)
-                waiting.clear()
+                try:
+                    for name, encoded in zip(some, pool.map(work, some), strict=True):
+                        found[name] = encoded
+                        if encoded.digest and encoded.digest not in store:
+                            waiting.append(encoded)
+                        told(1)
+                finally:  # an interruption loses nothing that was told
+                    if change is None:
+                        self._keep(waiting, store)
+                    waiting.clear()
         return found
 
     def _one(
@@ -127,7 +130,7 @@ class Encodings:
         try:
             taken = self._engine.read(data if change is None else change(data))
             seen = self._engine.sight.subject(taken)
-            vector = self._engine.encoder.encode(seen.crop.pixels[None])[0]
+            vector = embed(self._engine.encoder, [seen.crop])[0].vector
             return Encoded(digest, vector, "", seen.sighting.face.score)
         except InputRefused as refused:
             return Encoded(digest, None, f"{refused.code}: {refused}", 0.0)
@@ -140,6 +143,8 @@ class Encodings:
             with self._database() as db:
                 for digest, vector, failure, quality in db.execute("SELECT * FROM encoding"):
                     array = None if vector is None else np.frombuffer(vector, "<f4")
+                    if array is not None and len(array) != self._engine.encoder.dimension:
+                        raise sqlite3.DatabaseError(f"an encoding of {len(array)} numbers")
                     store[digest] = Encoded(digest, array, failure, quality)
         yield store
 
@@ -167,12 +172,24 @@ class Encodings:
         path = folder / f"{self._key}.db"
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
-        db = sqlite3.connect(path, timeout=30)
+        try:
+            db = sqlite3.connect(path, timeout=30)
+        except sqlite3.DatabaseError as fault:
+            raise _unusable(path, fault) from fault
         try:
             db.execute(
                 "CREATE TABLE IF NOT EXISTS encoding "
                 "(digest TEXT PRIMARY KEY, vector BLOB, failure TEXT, quality REAL)"
             )
             yield db
+        except sqlite3.DatabaseError as fault:
+            raise _unusable(path, fault) from fault
         finally:
             db.close()
+
+
+def _unusable(path: Path, fault: sqlite3.DatabaseError) -> ProtocolRefused:
+    return ProtocolRefused(
+        f"{path}: the encodings remembered here cannot be used ({fault}); delete it, and they are "
+        "made anew"
+    )

@@ -110,6 +110,12 @@ def identification(
     kept, remarks = without_duplicates(encoded, people)
     enrolled = {n: photos for n, photos in kept.items() if len(photos) > search.templates}
     strangers = [photos[0] for photos in kept.values() if len(photos) == 1]
+    neither = len(kept) - len(enrolled) - len(strangers)
+    if neither:
+        remarks += (
+            f"{neither} people have {' to '.join(map(str, sorted({2, search.templates})))} "
+            "photographs: too few to be looked for and too many for a stranger; left out",
+        )
     if len(enrolled) < 2 or not strangers:
         raise ProtocolRefused(
             f"open-set search needs at least two people with {search.templates + 1} photographs "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -72,12 +72,15 @@ def read_pairs(path: Path, images: Path) -> PairList:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as fault:
         raise ProtocolRefused(f"{path}: cannot be read: {fault}") from fault
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
         raise ProtocolRefused(f"{path}: the list is empty")
-    first = lines[0].replace("\t", " ").split()
-    pairs = _lfw(path, lines) if all(word.isdigit() for word in first) else _csv(path, lines)
-    return PairList(tuple(pairs), _checked(path, pairs, images))
+    remarks: tuple[str, ...] = ()
+    if all(word.isdecimal() for word in lines[0][1].split()):
+        pairs = _lfw(path, lines)
+    else:
+        pairs, remarks = _csv(path)
+    return PairList(tuple(pairs), (*remarks, *_checked(path, pairs, images)))
 
 
 def read_people(images: Path) -> dict[str, list[str]]:
@@ -102,7 +105,7 @@ def read_people(images: Path) -> dict[str, list[str]]:
     people = {name: photos for name, photos in people.items() if photos}
     if not people:
         loose = sum(_picture(entry) for entry in entries)
-        deep = next(images.glob("*/*/*"), None)
+        deep = next((entry for entry in images.rglob("*") if _picture(entry)), None)
         why = (
             f"{loose} pictures lie at the top of it"
             if loose
@@ -133,7 +136,10 @@ def read_presentations(path: Path) -> list[Presentation]:
             for photo in photos
         ]
     else:
-        rows = [_presentation(path, row) for row in _rows(path, {"path", "live"})]
+        rows = [_presentation(at, row) for at, row in _rows(path, {"path", "live"})]
+        both = {r.path for r in rows if r.live} & {r.path for r in rows if not r.live}
+        if both:
+            raise ProtocolRefused(f"{path}: {min(both)} is called live and an attack")
     missing = "live" if not any(r.live for r in rows) else "attack"
     if missing == "live" or all(r.live for r in rows):
         raise ProtocolRefused(
@@ -146,37 +152,37 @@ def read_presentations(path: Path) -> list[Presentation]:
 _ALIVE = {"live", "bonafide", "bona fide", "bona-fide", "genuine", "real"}
 
 
-def _presentation(path: Path, row: dict[str, str]) -> Presentation:
+def _presentation(at: str, row: dict[str, str]) -> Presentation:
     if row["live"] not in {"0", "1"}:
-        raise ProtocolRefused(f"{path}: live must be 1 or 0, not {row['live']!r}")
+        raise ProtocolRefused(f"{at}: live must be 1 or 0, not {row['live']!r}")
     live = row["live"] == "1"
     try:
         score = float(row["score"]) if row.get("score") else None
     except ValueError as fault:
-        raise ProtocolRefused(f"{path}: score {row['score']!r} is no number") from fault
+        raise ProtocolRefused(f"{at}: score {row['score']!r} is no number") from fault
     species = row.get("species") or ("live" if live else "attack")
     return Presentation(row["path"], live, species, row.get("subject") or row["path"], score)
 
 
-def _lfw(path: Path, lines: list[str]) -> list[Pair]:
+def _lfw(path: Path, lines: list[tuple[int, str]]) -> list[Pair]:
     """Read LFW's pairs.txt (ten folds) or one of View 1's files (one)."""
-    head = [int(word) for word in lines[0].split()]
+    head = [int(word) for word in lines[0][1].split()]
     folds, half = (head[0], head[1]) if len(head) > 1 else (1, head[0])
-    rows = [line.split("\t") if "\t" in line else line.split() for line in lines[1:]]
+    rows = [(n, line.split("\t") if "\t" in line else line.split()) for n, line in lines[1:]]
     if len(rows) != 2 * half * folds:
         raise ProtocolRefused(
             f"{path}: its first line promises {2 * half * folds} pairs, it holds {len(rows)}"
         )
     pairs = []
-    for number, row in enumerate(rows):
+    for number, (line, row) in enumerate(rows):
         if len(row) not in {3, 4}:
-            raise ProtocolRefused(f"{path}, line {number + 2}: {lines[number + 1]!r} is no pair")
+            raise ProtocolRefused(f"{path}, line {line}: {' '.join(row)!r} is no pair")
         same = len(row) == 3
         other = row[0] if same else row[2]
         try:
             a, b = _lfw_photo(row[0], row[1]), _lfw_photo(other, row[-1])
         except ValueError as fault:
-            raise ProtocolRefused(f"{path}, line {number + 2}: {fault}") from fault
+            raise ProtocolRefused(f"{path}, line {line}: {fault}") from fault
         pairs.append(Pair(a, b, same, number // (2 * half), (row[0], other)))
     return pairs
 
@@ -185,23 +191,31 @@ def _lfw_photo(person: str, number: str) -> str:
     return f"{person}/{person}_{int(number):04d}.jpg"
 
 
-def _csv(path: Path, lines: list[str]) -> list[Pair]:
-    pairs = []
-    for number, row in enumerate(_rows(path, {"a", "b", "same"})):
+def _csv(path: Path) -> tuple[list[Pair], tuple[str, ...]]:
+    """Read pairs from CSV; folders are the people unless that makes strangers one person."""
+    pairs, named = [], True
+    for at, row in _rows(path, {"a", "b", "same"}):
         if row["same"] not in {"0", "1"}:
-            raise ProtocolRefused(
-                f"{path}, line {number + 2}: same must be 1 or 0, not {row['same']!r}"
-            )
+            raise ProtocolRefused(f"{at}: same must be 1 or 0, not {row['same']!r}")
         fold = row.get("fold") or "0"
-        if not fold.isdigit():
-            raise ProtocolRefused(f"{path}, line {number + 2}: fold {fold!r} is no number")
-        people = tuple(row.get(f"person_{side}") or _person(row[side]) for side in ("a", "b"))
-        pairs.append(
-            Pair(row["a"], row["b"], row["same"] == "1", int(fold), (people[0], people[1]))
-        )
+        if not fold.isdecimal():
+            raise ProtocolRefused(f"{at}: fold {fold!r} is no number")
+        given = (row.get("person_a", ""), row.get("person_b", ""))
+        if all(given) and (given[0] == given[1]) != (row["same"] == "1"):
+            raise ProtocolRefused(f"{at}: same is {row['same']}, yet people {' and '.join(given)}")
+        named = named and all(given)
+        people = (given[0] or _person(row["a"]), given[1] or _person(row["b"]))
+        pairs.append(Pair(row["a"], row["b"], row["same"] == "1", int(fold), people))
     if not pairs:
-        raise ProtocolRefused(f"{path}: {len(lines)} line(s), but no pair")
-    return pairs
+        raise ProtocolRefused(f"{path}: it names columns, but no pair")
+    if named or all(pair.same or pair.people[0] != pair.people[1] for pair in pairs):
+        return pairs, ()
+    # An interval over people would take everybody in that folder for one.
+    alone = [replace(pair, people=(pair.a, pair.b)) for pair in pairs]
+    return alone, (
+        "non-mated pairs lie within one folder, so folders are not taken for people: intervals "
+        "are over photographs (name people in columns person_a and person_b)",
+    )
 
 
 def _person(photo: str) -> str:
@@ -210,7 +224,8 @@ def _person(photo: str) -> str:
     return photo if parent == PurePosixPath() else str(parent)
 
 
-def _rows(path: Path, needed: set[str]) -> list[dict[str, str]]:
+def _rows(path: Path, needed: set[str]) -> list[tuple[str, dict[str, str]]]:
+    """Give each row of a CSV file, with its place for messages."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
@@ -221,7 +236,10 @@ def _rows(path: Path, needed: set[str]) -> list[dict[str, str]]:
                     f"{', '.join(sorted(needed - fields))} missing"
                 )
             return [
-                {(k or "").strip(): (v or "").strip() for k, v in row.items() if k is not None}
+                (
+                    f"{path}, line {reader.line_num}",
+                    {k.strip(): (v or "").strip() for k, v in row.items() if k is not None},
+                )
                 for row in reader
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as fault:

@@ -292,15 +292,21 @@ def verification(done: Comparisons, setting: Setting) -> Verification:
         accuracy=accuracy,
         eer=equal.rate,
         auc=metrics.auc(done.curve),
-        d_prime=metrics.d_prime(_finite(done.mated.d), _finite(done.nonmated.d))
-        if np.isinf(done.nonmated.ceiling)
-        else float("nan"),
+        d_prime=_d_prime(done),
         tar=tar,
         points=_points(done, setting.curve, weights) if setting.curve else (),
         discard=metrics.error_versus_discard(done.mated.d, pair_quality, half),
         worst_false_matches=_worst(done.nonmated.d, done.nonmated_at, done.names, nearest=True),
         worst_false_non_matches=_worst(done.mated.d, done.mated_at, done.names, nearest=False),
     )
+
+
+def _d_prime(done: Comparisons) -> float:
+    """Give d', or NaN where the list was cut or one kind never showed two faces."""
+    mated, nonmated = _finite(done.mated.d), _finite(done.nonmated.d)
+    if np.isfinite(done.nonmated.ceiling) or not len(mated) or not len(nonmated):
+        return float("nan")
+    return metrics.d_prime(mated, nonmated)
 
 
 def _points(
