@@ -111,7 +111,7 @@ def test_kinds_are_read_as_the_user_names_them():
 
 
 def test_a_kind_that_there_is_not_is_refused_with_those_there_are():
-    with pytest.raises(ProtocolRefused, match="no degradation 'fog'; known are: jpeg, .*all"):
+    with pytest.raises(ProtocolRefused, match=r"no degradation 'fog'; known are: jpeg, .*all"):
         chosen(["jpeg", "fog"])
 
 

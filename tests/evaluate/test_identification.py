@@ -170,6 +170,12 @@ def test_galleries_of_rising_size_and_harder_the_larger():
     assert done.cmc[-1] == 1
 
 
+def test_people_who_look_like_themselves_are_found_in_a_gallery_of_any_size():
+    found, listed = world(40, 2, 30, 0.01)
+    done = identification(found, listed, SETTING, Search(sizes=(5, 20)))
+    assert [(size.people, size.rank1) for size in done.sizes] == [(5, 1), (20, 1), (40, 1)]
+
+
 def test_drawing_is_repeatable():
     found, listed = world(40, 2, 30, 0.3)
     one, two, other = (

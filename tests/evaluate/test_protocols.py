@@ -36,7 +36,7 @@ def at_angle(degrees):
     return np.array([np.cos(turn), np.sin(turn)])
 
 
-def world(people, photos, spread, seed=0, length=16, failing=0):
+def world(people, photos, spread, *, seed=0, length=16, failing=0):
     """Unit vectors around a centre for each person; the first ``failing`` photographs fail."""
     chance = np.random.default_rng(seed)
     found, listed = {}, {}
@@ -162,9 +162,7 @@ def test_listed_pairs_are_brute_force_and_keep_their_order():
 def test_scikit_learn_draws_the_same_curve(compare):
     found, listed = world(25, 4, 0.3, seed=3)
     done = (
-        compare_all(found, listed)
-        if compare == "all"
-        else compare_pairs(found, pairs_of(listed))
+        compare_all(found, listed) if compare == "all" else compare_pairs(found, pairs_of(listed))
     )
     mated, nonmated = brute(found, listed)
     truth, score = np.r_[np.ones(len(mated)), np.zeros(len(nonmated))], -np.r_[mated, nonmated]
@@ -324,7 +322,9 @@ def test_discarding_the_poorest_is_by_the_poorer_of_two():
     """Only the pair with the poor photograph is far: without it no error is left."""
     found, listed = world(20, 2, 0.01)
     found["p000/1.jpg"] = encoded("p000/1.jpg", -found["p000/0.jpg"].vector, quality=0.0)
-    found = {n: encoded(n, e.vector, e.quality if n == "p000/1.jpg" else 0.9) for n, e in found.items()}
+    found = {
+        n: encoded(n, e.vector, e.quality if n == "p000/1.jpg" else 0.9) for n, e in found.items()
+    }
     discard = verification(compare_all(found, listed), SETTING).discard
     assert discard.fnmr[0] > 0
     assert discard.fnmr[1] == 0

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
+
+def _in_a_folder(_: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse what cannot be written before hours are spent on it."""
+    if path is not None and not path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {path.parent}", param=param)
+    return path
+
+
 images_option = click.option(
     "--images",
     required=True,
@@ -32,9 +40,14 @@ images_option = click.option(
     help="Folder that paths are relative to; without a list, a folder for each person.",
 )
 report_option = click.option(
-    "--report", type=FILE, help="Write a page with everything (needs 'visavis[report]')."
+    "--report",
+    type=FILE,
+    callback=_in_a_folder,
+    help="Write a page with everything (needs 'visavis[report]').",
 )
-csv_option = click.option("--csv", type=FILE, help="Write the curve: tau, fmr, fnmr.")
+csv_option = click.option(
+    "--csv", type=FILE, callback=_in_a_folder, help="Write the curve: tau, fmr, fnmr."
+)
 also_option = click.option(
     "--also",
     multiple=True,
@@ -114,6 +127,8 @@ def verification(
     )
 
     steps = chosen(degrade)
+    if steps and not pairs:
+        raise click.UsageError("--degrade spoils the second photograph of a list: give --pairs")
     job = _job(images, pairs, no_cache, workers)
     results, spoilt, calibrated = [], [], []
     for engine in _engines(networks, also, job):

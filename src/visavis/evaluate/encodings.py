@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _WAITING = 256
 """Results written together."""
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,8 +144,8 @@ class Encodings:
             with self._database() as db:
                 for digest, vector, failure, quality in db.execute("SELECT * FROM encoding"):
                     array = None if vector is None else np.frombuffer(vector, "<f4")
-                    if array is not None and len(array) != self._engine.encoder.dimension:
-                        raise sqlite3.DatabaseError(f"an encoding of {len(array)} numbers")
+                    if array is not None and not abs(array @ array - 1) < _ROUNDING:
+                        raise sqlite3.DatabaseError("an encoding is not of unit length")
                     store[digest] = Encoded(digest, array, failure, quality)
         yield store
 

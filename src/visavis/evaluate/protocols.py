@@ -302,9 +302,9 @@ def verification(done: Comparisons, setting: Setting) -> Verification:
 
 
 def _d_prime(done: Comparisons) -> float:
-    """Give d', or NaN where the list was cut or one kind never showed two faces."""
-    mated, nonmated = _finite(done.mated.d), _finite(done.nonmated.d)
-    if np.isfinite(done.nonmated.ceiling) or not len(mated) or not len(nonmated):
+    """Give d', or NaN where comparisons are missing: not all are listed, or none had two faces."""
+    mated, nonmated = (d[np.isfinite(d)] for d in (done.mated.d, done.nonmated.d))
+    if np.isfinite(done.nonmated.ceiling) or not (len(mated) and len(nonmated)):
         return float("nan")
     return metrics.d_prime(mated, nonmated)
 
@@ -385,10 +385,6 @@ def _blocks(
 def failures(encoded: Mapping[str, Encoded], names: Sequence[str]) -> dict[str, str]:
     """Say of each photograph without a face why."""
     return {name: encoded[name].failure for name in names if encoded[name].failure}
-
-
-def _finite(d: NDArray[np.float64]) -> NDArray[np.float64]:
-    return d[np.isfinite(d)]
 
 
 def without_duplicates(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visavis.errors import NotCalibrated, ProtocolRefused
+from visavis.errors import InputRefused, NotCalibrated, ProtocolRefused
 from visavis.evaluate.calibration import fit_likelihood, operating_points, promise
 from visavis.evaluate.encodings import Encodings
 from visavis.evaluate.findings import Calibrated, Checked, Degraded, Liveness
@@ -97,42 +97,49 @@ def evaluate_degraded(
     """Measure a list's pairs again and again, their second photographs spoilt ever more.
 
     The first photographs stay as they are: people are enrolled well and seen badly. The first row
-    is of the photographs as they are.
+    is of the photographs as they are. Failures to acquire are counted among the second ones.
     """
     listed = _listed(job)
     clean = _encoded(engine, job, lambda _: None)
     seconds = sorted({pair.b for pair in listed.pairs})
     setting = replace(_setting(engine, job), curve=None, repeats=200)
-    found = [Degraded.of(verification(compare_pairs(clean, listed), setting))]
+
+    def row(done: Comparisons, seen: Mapping[str, Encoded], step: Step | None = None) -> Degraded:
+        failed = sum(bool(seen[name].failure) for name in seconds)
+        measured = Degraded.of(verification(done, setting), step)
+        return replace(measured, photographs=len(seconds), failed=failed)
+
+    found = [row(compare_pairs(clean, listed), clean)]
     for step in steps:
         encodings = Encodings(engine, None, job.workers)
         spoilt = encodings.of(job.images, seconds, told, step.change())
         renamed = {f"{name}\0": encoded for name, encoded in spoilt.items()}
         pairs = tuple(replace(pair, b=f"{pair.b}\0") for pair in listed.pairs)
         done = compare_pairs({**clean, **renamed}, replace(listed, pairs=pairs))
-        found.append(Degraded.of(verification(done, setting), step))
+        found.append(row(done, spoilt, step))
     return found
 
 
 def likelihood_on(engine: Engine, job: Job, result: Verification) -> Calibrated | None:
     """Calibrate d to a likelihood ratio on half of a list's folds and hold it against the rest.
 
-    None when the list has no folds: then no people are apart.
+    None when the list has no folds, for then no people are apart; and when a half cannot tell:
+    it lacks mated or non-mated pairs with two faces, or its mated pairs are not the nearer ones.
     """
     if not job.pairs or result.accuracy is None:
         return None
     encoded = _encoded(engine, job, lambda _: None)
     listed = _listed(job)
-    halves = [
-        compare_pairs(
-            encoded, replace(listed, pairs=tuple(p for p in listed.pairs if p.fold % 2 == half))
-        )
-        for half in (0, 1)
-    ]
-    mated, nonmated = halves[0].mated.d, halves[0].nonmated.d
-    likelihood = fit_likelihood(mated[np.isfinite(mated)], nonmated[np.isfinite(nonmated)])
-    other = replace(result, comparisons=halves[1])
-    return Calibrated.of(other, likelihood, "every second fold")
+    folds = sorted({pair.fold for pair in listed.pairs})
+    chosen = [[p for p in listed.pairs if p.fold in folds[half::2]] for half in (0, 1)]
+    try:
+        halves = [compare_pairs(encoded, replace(listed, pairs=tuple(some))) for some in chosen]
+        mated, nonmated = halves[0].mated.d, halves[0].nonmated.d
+        likelihood = fit_likelihood(mated[np.isfinite(mated)], nonmated[np.isfinite(nonmated)])
+        other = replace(result, comparisons=halves[1])
+        return Calibrated.of(other, likelihood, "every second fold")
+    except InputRefused:
+        return None
 
 
 def evaluate_identification(
@@ -287,6 +294,12 @@ def _listed(job: Job) -> PairList:
     for some in lists:
         pairs += [replace(pair, fold=pair.fold + start) for pair in some.pairs]
         start += 1 + max(pair.fold for pair in some.pairs)
+    said: dict[frozenset[str], bool] = {}
+    for pair in pairs:
+        if said.setdefault(frozenset((pair.a, pair.b)), pair.same) != pair.same:
+            raise ProtocolRefused(
+                f"{pair.a} and {pair.b} are called the same in one list and different in another"
+            )
     return PairList(tuple(pairs), tuple(remark for some in lists for remark in some.remarks))
 
 
