@@ -85,22 +85,25 @@ def test_a_folder_that_holds_nobody_is_refused(tmp_path):
             plan_folder(folder)
 
 
-@pytest.fixture
-def crowd(tmp_path, photographs):
-    """Forty people with two photographs each (the same faces again, so --force is needed)."""
-    folder = tmp_path / "crowd"
+def gathered(folder, photographs, people):
+    """Make people with two photographs each (the same faces again, so --force is needed)."""
     small = {}
     for name in ("obama.jpg", "biden.jpg"):
         with PIL.Image.open(photographs[name]) as picture:
             small[name] = picture.convert("RGB").resize((240, 300))
-    for number in range(40):
-        person = folder / f"person {number:02d}"
+    for number in range(people):
+        person = folder / f"person {number:03d}"
         person.mkdir(parents=True)
         for name, picture in small.items():
             marked = picture.copy()
-            marked.putpixel((0, 0), (number, number, number))
+            marked.putpixel((0, 0), (number, number // 2, 7))
             marked.save(person / name, quality=90)
     return folder
+
+
+@pytest.fixture
+def crowd(tmp_path, photographs):
+    return gathered(tmp_path / "crowd", photographs, 40)
 
 
 def started(crowd, gallery, **more):
@@ -149,7 +152,8 @@ def test_killed_at_any_moment_nobody_acknowledged_is_lost_and_nobody_is_half_the
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_cleanly_and_a_second_run_completes(crowd, tmp_path):
+def test_ctrl_c_stops_cleanly_and_a_second_run_completes(photographs, tmp_path):
+    crowd = gathered(tmp_path / "crowd", photographs, 200)
     gallery = tmp_path / "people.db"
     child = started(crowd, gallery)
     assert child.stdout is not None
@@ -162,7 +166,7 @@ def test_ctrl_c_stops_cleanly_and_a_second_run_completes(crowd, tmp_path):
     child = started(crowd, gallery)
     out, _ = child.communicate(timeout=60)
     assert child.returncode == 0
-    assert "40 people in the gallery" in out
+    assert "200 people in the gallery" in out
 
 
 @pytest.mark.slow
