@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -144,16 +145,17 @@ def enroll_folder(
             name, count = sizes.popleft()
             taken = [ahead.popleft() for _ in range(count)]
             yield from group.settle(name, [(path, future.result()) for _, path, future in taken])
-            # While the next is still being worked on there is time to write.
-            if len(group) >= _TOGETHER or not (ahead and ahead[0][2].done()):
+            if len(group) >= _TOGETHER or group.waited > _PATIENCE:
                 yield from group.flush()
         yield from group.flush()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_TOGETHER = 32
-"""People written in one transaction when photographs are ready faster than the disk is."""
+_TOGETHER = 64
+"""At most so many people are written in one transaction."""
+_PATIENCE = 0.25
+"""Seconds after which those who wait are written, few as they may be."""
 
 
 class _Group:
@@ -163,6 +165,12 @@ class _Group:
         self._engine = engine
         self._force = force
         self._waiting: list[tuple[str, list[tuple[Path, Ready]]]] = []
+        self._since = time.monotonic()
+
+    @property
+    def waited(self) -> float:
+        """Seconds since anybody was written."""
+        return time.monotonic() - self._since
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -185,6 +193,7 @@ class _Group:
     def flush(self) -> Iterator[Outcome]:
         """Write those who wait; each outcome is given once all of them are stored."""
         waiting, self._waiting = self._waiting, []
+        self._since = time.monotonic()
         if waiting:
             self._engine.commit([(name, [r for _, r in ready]) for name, ready in waiting])
         for name, ready in waiting:

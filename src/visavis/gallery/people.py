@@ -97,16 +97,6 @@ def find(db: Connection, name_or_id: str, where: str) -> Person:
     return to_person(next((row for row in rows if row[0] == name), rows[0]), where)
 
 
-def find_or_add(db: Connection, name: str) -> PersonId:
-    """Give the id of the person of that (clean) name, who is new if need be."""
-    found = db.execute(select(tables.person.c.id).where(tables.person.c.name == name)).scalar()
-    if found is not None:
-        return PersonId(found)
-    person = PersonId(uuid.uuid4().hex)
-    db.execute(insert(tables.person).values(id=person, name=name, created=now()))
-    return person
-
-
 def checked(templates: Sequence[NewTemplate]) -> list[NewTemplate]:
     """Check every vector before anything is written; TemplateRefused when one does not fit."""
     if not templates:
@@ -128,39 +118,77 @@ def require_length(db: Connection, length: int) -> None:
         )
 
 
-def add_templates(
-    db: Connection, person: PersonId, templates: Sequence[NewTemplate]
-) -> tuple[TemplateId, ...]:
-    """Store those whose photographs the person does not have yet, and log them."""
-    column = tables.template.c
-    known = set(db.execute(select(column.digest).where(column.person == person)).scalars())
+def add_everybody(
+    db: Connection, everybody: Sequence[tuple[str, Sequence[NewTemplate]]], where: str
+) -> list[tuple[Person, tuple[TemplateId, ...]]]:
+    """Store people by (clean) name with their templates; gives each with the templates added.
+
+    Who is there already gets further templates; a template whose photograph the person has is
+    skipped. However many people there are, the number of statements stays the same.
+    """
     at = now()
-    rows: list[dict[str, object]] = []
+    ids = _ids(db, [name for name, _ in everybody])
+    known = _digests(db, list(ids.values()))
+    persons: list[dict[str, object]] = []
+    templates: list[dict[str, object]] = []
     photographs: list[dict[str, object]] = []
-    added: list[TemplateId] = []
-    for new in templates:
-        if new.digest and new.digest in known:
-            continue
-        known.add(new.digest)
-        key = TemplateId(uuid.uuid4().hex)
-        added.append(key)
-        rows.append(
-            {
-                "id": key,
-                "person": person,
-                "vector": packed(new.vector),
-                "digest": new.digest,
-                "created": at,
-            }
-        )
-        if new.photograph is not None:
-            photographs.append({"template": key, "bytes": new.photograph})
-    if rows:
-        db.execute(insert(tables.template), rows)
-    if photographs:
-        db.execute(insert(tables.photograph), photographs)
-    _log(db, "added", person, added)
-    return tuple(added)
+    added: list[tuple[PersonId, tuple[TemplateId, ...]]] = []
+    for name, new in everybody:
+        if name not in ids:
+            ids[name] = PersonId(uuid.uuid4().hex)
+            persons.append({"id": ids[name], "name": name, "created": at})
+        seen = known.setdefault(ids[name], set())
+        fresh = []
+        for one in new:
+            if one.digest and one.digest in seen:
+                continue
+            seen.add(one.digest)
+            key = TemplateId(uuid.uuid4().hex)
+            fresh.append(key)
+            row = {"id": key, "person": ids[name], "vector": packed(one.vector)}
+            templates.append({**row, "digest": one.digest, "created": at})
+            if one.photograph is not None:
+                photographs.append({"template": key, "bytes": one.photograph})
+        added.append((ids[name], tuple(fresh)))
+    for table, rows in (
+        (tables.person, persons),
+        (tables.template, templates),
+        (tables.photograph, photographs),
+        (tables.change_log, [row for key, fresh in added for row in _logged("added", key, fresh)]),
+    ):
+        if rows:
+            db.execute(insert(table), rows)
+    there = found(db, [key for key, _ in added], where)
+    return [(there[key], fresh) for key, fresh in added]
+
+
+def found(db: Connection, ids: Sequence[PersonId], where: str) -> dict[PersonId, Person]:
+    """Give those of the ids who are enrolled."""
+    there: dict[PersonId, Person] = {}
+    for some in in_portions(list(dict.fromkeys(ids))):
+        for row in db.execute(select_people().where(tables.person.c.id.in_(some))):
+            person = to_person(row, where)
+            there[person.id] = person
+    return there
+
+
+def _ids(db: Connection, names: Sequence[str]) -> dict[str, PersonId]:
+    column = tables.person.c
+    ids: dict[str, PersonId] = {}
+    for some in in_portions(list(dict.fromkeys(names))):
+        for key, name in db.execute(select(column.id, column.name).where(column.name.in_(some))):
+            ids[name] = PersonId(key)
+    return ids
+
+
+def _digests(db: Connection, persons: Sequence[PersonId]) -> dict[PersonId, set[str]]:
+    column = tables.template.c
+    known: dict[PersonId, set[str]] = {}
+    for some in in_portions(persons):
+        rows = db.execute(select(column.person, column.digest).where(column.person.in_(some)))
+        for person, digest in rows:
+            known.setdefault(PersonId(person), set()).add(digest)
+    return known
 
 
 def erase(db: Connection, person: PersonId) -> tuple[TemplateId, ...]:
@@ -171,7 +199,8 @@ def erase(db: Connection, person: PersonId) -> tuple[TemplateId, ...]:
     db.execute(delete(tables.photograph).where(photographs))
     db.execute(delete(tables.template).where(mine))
     db.execute(delete(tables.person).where(tables.person.c.id == person))
-    _log(db, "removed", person, gone)
+    if gone:
+        db.execute(insert(tables.change_log), _logged("removed", person, gone))
     return gone
 
 
@@ -181,11 +210,11 @@ def in_portions(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
         yield ids[start : start + size]
 
 
-def _log(db: Connection, kind: str, person: PersonId, templates: Sequence[TemplateId]) -> None:
+def _logged(
+    kind: str, person: PersonId, templates: Sequence[TemplateId]
+) -> list[dict[str, object]]:
     at = now()
-    rows = [{"kind": kind, "template": key, "person": person, "at": at} for key in templates]
-    if rows:
-        db.execute(insert(tables.change_log), rows)
+    return [{"kind": kind, "template": key, "person": person, "at": at} for key in templates]
 
 
 def _unknown(db: Connection, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import func, select, update
 
-from visavis.errors import EncoderMismatch, PersonExists
+from visavis.errors import EncoderMismatch, PersonExists, TemplateRefused
 from visavis.values import EncoderId, OperatingPoint, Person, PersonId, Template, TemplateId
 
 from . import calibration, people, tables
@@ -197,16 +197,17 @@ class Gallery:
         All of them or nobody; see `enroll`.
         """
         fit = [(clean_name(name), people.checked(templates)) for name, templates in everybody]
-        done = []
+        lengths = {len(templates[0].vector) for _, templates in fit}
+        if len(lengths) != 1:
+            raise TemplateRefused(f"templates of different lengths: {sorted(lengths)}")
         with self._store.write() as db:
             self._require_encoder(db, encoder)
-            for name, templates in fit:
-                people.require_length(db, len(templates[0].vector))
-                key = people.find_or_add(db, name)
-                added = people.add_templates(db, key, templates)
-                person = people.find(db, key, self._store.where)
-                done.append(Enrolled(person, added, len(templates) - len(added)))
-        return done
+            people.require_length(db, *lengths)
+            stored = people.add_everybody(db, fit, self._store.where)
+        return [
+            Enrolled(person, added, len(templates) - len(added))
+            for (person, added), (_, templates) in zip(stored, fit, strict=True)
+        ]
 
     @property
     def size(self) -> int:
@@ -226,14 +227,8 @@ class Gallery:
 
     def people_of(self, ids: Iterable[PersonId]) -> dict[PersonId, Person]:
         """Those of the ids who are enrolled (somebody may have been removed since a search)."""
-        found: dict[PersonId, Person] = {}
         with self._store.read() as db:
-            for some in people.in_portions(list(dict.fromkeys(ids))):
-                rows = db.execute(people.select_people().where(tables.person.c.id.in_(some)))
-                for row in rows:
-                    person = people.to_person(row, self._store.where)
-                    found[person.id] = person
-        return found
+            return people.found(db, list(ids), self._store.where)
 
     def person(self, name_or_id: str) -> Person:
         """Somebody by id, else by exact name.
