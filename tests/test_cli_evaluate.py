@@ -351,7 +351,7 @@ def test_out_writes_elsewhere_and_changes_no_decision(visavis, made, tmp_path):
 def test_too_few_people_calibrate_nothing(visavis, tree, tmp_path):
     done = visavis("calibrate", "--images", tree, *ONE)
     assert done.status == 3
-    assert "3 people; calibrating needs at least 20" in done.err
+    assert "3 people; calibrating needs at least 60" in done.err
     assert not (tmp_path / "data").exists() or not list((tmp_path / "data").rglob("*.json"))
 
 

@@ -156,7 +156,8 @@ def test_killed_at_any_moment_nobody_acknowledged_is_lost_and_nobody_is_half_the
 def test_ctrl_c_stops_cleanly_and_a_second_run_completes(photographs, tmp_path):
     crowd = gathered(tmp_path / "crowd", photographs, 200)
     gallery = tmp_path / "people.db"
-    child = started(crowd, gallery)
+    # A test-suite started in the background ignores the interrupt, and so would its children.
+    child = started(crowd, gallery, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert child.stdout is not None
     child.stdout.readline()
     child.send_signal(signal.SIGINT)

@@ -239,16 +239,18 @@ def test_one_person_with_very_many_photographs_weighs_no_more_than_five(world):
     assert done.pairs == 4 * 99 * 98 // 2 + 5 * 2 * 99
 
 
-def test_fewer_than_twenty_people_are_refused_before_anything_is_embedded(engine, world):
-    job, _ = world(19)
-    with pytest.raises(ProtocolRefused, match="19 people; calibrating needs at least 20"):
+def test_fewer_than_sixty_people_are_refused_before_anything_is_embedded(engine, world):
+    job, _ = world(59)
+    with pytest.raises(ProtocolRefused, match="59 people; calibrating needs at least 60"):
         calibrate(engine, job, "x", lambda _: pytest.fail("embedded"))
 
 
-def test_twenty_people_show_no_rate_and_are_told_to_be_more(engine, world):
-    job, _ = world(20)
-    with pytest.raises(InputRefused, match="add people"):
-        calibrate(engine, job, "x", repeats=20)
+def test_sixty_people_give_points_and_it_is_said_that_the_promise_was_not_checked(engine, world):
+    job, _ = world(60)
+    done = calibrate(engine, job, "x", repeats=20)
+    assert done.calibration.points
+    assert not done.checked.promises
+    assert "could not be checked" in done.checked.remarks[-1]
 
 
 def test_a_likelihood_needs_folds(engine, tree, pairs, tmp_path):

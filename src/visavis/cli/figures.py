@@ -115,6 +115,7 @@ def calibration_text(done: NewPoints) -> str:
         f"({promise.verdict})"
         for promise in done.checked.outside
     ]
+    lines += done.checked.remarks
     found = done.calibration
     lines.append(f"{found.pairs:,} comparisons of {found.people:,} people")
     for point in (*found.points, *found.beyond):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+import visavis
 from visavis.encode import embed
 from visavis.errors import InputRefused, ProtocolRefused
 from visavis.image import digest_of, read_bytes
@@ -70,7 +71,14 @@ class Encodings:
         self._cache = cache
         config = engine.config
         # Whatever decides which face is embedded and how belongs to the name of the cache.
-        choice = (config.pick, astuple(config.detection), config.detector, config.clear_subject)
+        choice = (
+            visavis.__version__,
+            config.limits,
+            config.pick,
+            astuple(config.detection),
+            config.detector,
+            config.clear_subject,
+        )
         self._key = hashlib.sha256(repr((engine.encoder.id, choice)).encode()).hexdigest()[:24]
         self.embedded = 0
 

@@ -177,7 +177,7 @@ def calibrate(
     Raises
     ------
     ProtocolRefused
-        With fewer than twenty people, from whom no rate can be told.
+        With fewer than sixty people: half of them must do for points, and half for the check.
     """
     people = read_people(job.images)
     if len(people) < _FEWEST:
@@ -189,18 +189,24 @@ def calibrate(
     everybody = calibrated_on(encoded, people, repeats)
     names = sorted(people)
     first, second = ({name: people[name] for name in names[i::2]} for i in range(2))
+    remarks = [f"at most {PER_PERSON} photographs a person, so that nobody weighs too much"]
+    try:
+        promises = promises_between(encoded, first, second, repeats)
+    except InputRefused as few:
+        promises = ()
+        remarks.append(f"the promise could not be checked on the other half of the people: {few}")
     checked = Checked(
         setting=replace(_setting(engine, job), data=f"every second person of {tuned_on}"),
         tuned_on=f"the others of {tuned_on}",
-        promises=promises_between(encoded, first, second, repeats),
+        promises=promises,
         failed={name: e.failure for name, e in encoded.items() if e.failure},
-        remarks=(f"at most {PER_PERSON} photographs a person, so that nobody weighs too much",),
+        remarks=tuple(remarks),
     )
     stored = everybody.as_json(engine.encoder.id, engine.encoder.name, tuned_on)
     return NewPoints(everybody, checked, {**stored, "photographs_a_person": PER_PERSON})
 
 
-_FEWEST = 20
+_FEWEST = 60
 
 PER_PERSON = 5
 """Of one person so many photographs are calibrated on. With all of them the rate of a data set
