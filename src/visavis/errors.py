@@ -7,6 +7,7 @@
     │   ├── ImageRefused        not a picture that can be read
     │   │   ├── ImageNotFound, ImageUnreadable, ImageTooLarge, ImageTooSmall
     │   ├── NoFaceFound, SeveralFaces, PoorQuality
+    │   ├── PackRefused, PackUnwritable, TrainingRefused, CheckpointRefused
     │   └── NameRefused, ProtocolRefused
     ├── GalleryError            the store of people
     │   ├── GalleryUnusable, GalleryReadOnly, GalleryBusy, GalleryFull, GalleryTooNew
@@ -14,7 +15,7 @@
     │   └── GalleryRequired
     ├── ModelError              the networks
     │   ├── ModelUnknown, ModelNotFound, ModelDigestMismatch, ModelRefused
-    │   ├── EncoderMismatch, NotCalibrated, OperatingPointRefused
+    │   ├── EncoderMismatch, NotCalibrated, HeadMissing, OperatingPointRefused
     └── MissingExtra            an optional dependency is not installed
 
 The ``code`` of each is part of the public interface: it stands in the command line's
@@ -91,6 +92,30 @@ class ProtocolRefused(InputRefused):
     """A list of pairs, people or presentations that nothing can be measured on."""
 
     code = "protocol_refused"
+
+
+class PackRefused(InputRefused):
+    """A folder that is no training set, is damaged or unfinished, or holds something else."""
+
+    code = "pack_refused"
+
+
+class PackUnwritable(InputRefused):
+    """A training set cannot be written, most often because the disk is full."""
+
+    code = "pack_unwritable"
+
+
+class TrainingRefused(InputRefused):
+    """A run of training that cannot be done as it is asked for."""
+
+    code = "training_refused"
+
+
+class CheckpointRefused(InputRefused):
+    """A checkpoint that is missing, damaged, another version's, or of another run."""
+
+    code = "checkpoint_refused"
 
 
 class NameRefused(InputRefused):
@@ -211,6 +236,12 @@ class NotCalibrated(ModelError):
     """The encoder has no operating point at the wanted error rate."""
 
     code = "not_calibrated"
+
+
+class HeadMissing(ModelError):
+    """No pair head was trained for the encoder, so nothing can be decided by one."""
+
+    code = "head_missing"
 
 
 class OperatingPointRefused(ModelError):

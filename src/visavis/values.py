@@ -118,6 +118,15 @@ class Pick(StrEnum):
     MOST_CENTRAL = "most-central"
 
 
+class DecideBy(StrEnum):
+    """What says how alike two faces are."""
+
+    DISTANCE = "distance"
+    """The squared Euclidean distance of the encodings."""
+    HEAD = "head"
+    """A pair head's learnt distance; see ``visavis.head``."""
+
+
 class Advice(StrEnum):
     """What the subject or the photographer can do for a better picture."""
 
@@ -258,17 +267,22 @@ class Decision:
     accepted
         True when ``distance <= tau``.
     distance
-        Squared Euclidean distance in [0, 4]; lower is more alike.
+        In [0, 4], lower is more alike: squared Euclidean, or the head's (see ``decided_by``).
     tau, fmr
         The threshold and the false match rate it stands for.
     fmr_upper
         Upper end of the 95 % interval of that rate.
     encoder
-        Whose distance it is.
+        Whose encodings were compared.
     reasons
         In words: why, and what about the pictures weakens the answer.
     faces
         The faces compared, one for each photograph.
+    decided_by
+        Whose distance and tau these are.
+    probability
+        What a head says in [0, 1]: that it is the same person, if both were as likely before.
+        None when the plain distance decided.
     """
 
     accepted: bool
@@ -279,6 +293,8 @@ class Decision:
     encoder: EncoderId
     reasons: tuple[str, ...] = ()
     faces: tuple[Sighting, ...] = ()
+    decided_by: DecideBy = DecideBy.DISTANCE
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

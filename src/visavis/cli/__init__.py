@@ -22,6 +22,8 @@ _COMMANDS = {
     "models": "models",
     "evaluate": "evaluate",
     "calibrate": "evaluate",
+    "train": "train",
+    "data": "data",
     "gallery": "gallery",
     "doctor": "doctor",
     "demo": "demo",

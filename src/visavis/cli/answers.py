@@ -61,10 +61,16 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "fmr": decision.fmr,
         "fmr_upper": decision.fmr_upper,
         "encoder": decision.encoder,
+        "decided_by": str(decision.decided_by),
+        "probability": _rounded(decision.probability),
         "liveness": None,
         "reasons": list(decision.reasons),
         "faces": [sighting_json(seen) for seen in decision.faces],
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def identified_json(face: Identified) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from visavis.cli.options import (
     photograph,
 )
 from visavis.errors import VisavisError
+from visavis.values import DecideBy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,17 +38,31 @@ fmr_option = click.option(
     metavar="RATE",
     help="False match rate to decide at; default 1e-4, one in ten thousand.",
 )
+decide_by_option = click.option(
+    "--decide-by",
+    type=click.Choice(["distance", "head"]),
+    default="distance",
+    show_default=True,
+    help="The plain distance, or what 'visavis train pair-head' learnt.",
+)
 
 
 @click.command()
 @click.argument("a", type=PHOTOGRAPH)
 @click.argument("b", type=PHOTOGRAPH)
 @fmr_option
+@decide_by_option
 @exit_status_option
 @json_option
 @engine_options
 def compare(
-    networks: EngineChoice, a: Path, b: Path, fmr: float | None, exit_status: bool, as_json: bool
+    networks: EngineChoice,
+    a: Path,
+    b: Path,
+    fmr: float | None,
+    decide_by: str,
+    exit_status: bool,
+    as_json: bool,
 ) -> None:
     """Say whether photographs A and B show the same person. ``-`` reads standard input.
 
@@ -55,7 +70,9 @@ def compare(
     Example:
       visavis compare passport.jpg selfie.jpg --fmr 1e-5
     """
-    decision = networks.open().compare(photograph(a), photograph(b), fmr=fmr)
+    engine = networks.open()
+    by = DecideBy(decide_by)
+    decision = engine.compare(photograph(a), photograph(b), fmr=fmr, decide_by=by)
     if as_json:
         print_json(decision_json(decision))
     else:
@@ -67,6 +84,7 @@ def compare(
 @click.argument("image", type=PHOTOGRAPH)
 @click.argument("person", shell_complete=complete_person)
 @fmr_option
+@decide_by_option
 @gallery_option
 @exit_status_option
 @json_option
@@ -76,6 +94,7 @@ def verify(
     image: Path,
     person: str,
     fmr: float | None,
+    decide_by: str,
     gallery: str | None,
     exit_status: bool,
     as_json: bool,
@@ -87,7 +106,8 @@ def verify(
       visavis verify door.jpg Ada --exit-status && open-the-gate
     """
     with networks.open(gallery_path(gallery)) as engine:
-        decision = engine.verify(photograph(image), person, fmr=fmr)
+        by = DecideBy(decide_by)
+        decision = engine.verify(photograph(image), person, fmr=fmr, decide_by=by)
     if as_json:
         print_json({"person": person, **decision_json(decision)})
     else:

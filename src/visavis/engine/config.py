@@ -8,7 +8,7 @@ from visavis.detect import DetectorConfig
 from visavis.image import Limits
 from visavis.models import Cores, ModelStore, Precision, RuntimeName
 from visavis.quality import QualityLimits
-from visavis.values import Pick
+from visavis.values import DecideBy, Pick
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,9 @@ class EngineConfig:
     clear_subject
         With that pick, the largest face is taken as the subject only when it is this many times
         as wide as the next.
+    decide_by
+        What compare and verify decide by, unless a call says otherwise: the plain distance, or
+        the head that ``visavis train pair-head`` made for the encoder.
     store
         Where models are kept; None is the user's own cache and data directories.
     """
@@ -48,4 +51,5 @@ class EngineConfig:
     limits: Limits = field(default_factory=Limits)
     detection: DetectorConfig = field(default_factory=DetectorConfig)
     quality: QualityLimits = field(default_factory=QualityLimits)
+    decide_by: DecideBy = DecideBy.DISTANCE
     store: ModelStore | None = None

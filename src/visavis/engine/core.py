@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from visavis.decide import OperatingCurve, curve_of, distance, squared
+from visavis.decide import OperatingCurve, curve_of, squared
 from visavis.detect import Detector
 from visavis.encode import Encoder, embed, open_encoder
 from visavis.engine.config import EngineConfig
+from visavis.engine.judge import Judge, head_judge
 from visavis.engine.sight import Observed, Photograph, Ready, Sight
 from visavis.errors import (
     DuplicatePerson,
@@ -26,7 +27,7 @@ from visavis.errors import (
 from visavis.models import Kind, ModelStore, Precision, RuntimeName
 from visavis.values import (
     Candidate,
-    Decision,
+    DecideBy,
     Embedding,
     Enrolment,
     Identification,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from visavis.gallery import Gallery, Hit, Searcher
     from visavis.image import Source
     from visavis.models import Manifest
-    from visavis.values import OperatingPoint, Person, PersonId
+    from visavis.values import Decision, Person, PersonId
 
 _SAME_PERSON_FMR = 1e-2
 """A photograph added to a person must resemble those there at least so well."""
@@ -69,6 +70,7 @@ class Engine:
         self._points = curve
         self._gallery = gallery
         self._searcher: Searcher | None = None
+        self._head: Judge | None = None
         self._lock = Lock()
 
     @classmethod
@@ -140,7 +142,14 @@ class Engine:
         """Encode the one face that a photograph is of; raises NoFaceFound, SeveralFaces."""
         return self._embed([self.sight.subject(self.read(photograph))])[0]
 
-    def compare(self, a: Source, b: Source, *, fmr: float | None = None) -> Decision:
+    def compare(
+        self,
+        a: Source,
+        b: Source,
+        *,
+        fmr: float | None = None,
+        decide_by: DecideBy | None = None,
+    ) -> Decision:
         """Decide whether two photographs are of the same person.
 
         Parameters
@@ -149,15 +158,18 @@ class Engine:
             Bytes, a path, or an (H, W, 3) RGB uint8 array.
         fmr
             The false match rate to decide at; None takes the engine's.
+        decide_by
+            The plain distance or the encoder's head; None takes the engine's.
 
         Raises
         ------
         InputRefused, ModelError
         """
-        point = self._verification(fmr)
+        judge = self._judge(decide_by)
+        point = judge.curve.verification(self._fmr(fmr))
         seen = [self.sight.subject(self.read(photograph)) for photograph in (a, b)]
         first, second = self._embed(seen)
-        return _decision(distance(first, second), point, seen)
+        return judge.decision(judge.distance(first, second), point, self.encoder.id, seen)
 
     def enroll(
         self,
@@ -270,13 +282,22 @@ class Engine:
             squared(a.embedding.vector, b.embedding.vector) <= tau for a in one for b in other
         )
 
-    def verify(self, photograph: Source, person: str, *, fmr: float | None = None) -> Decision:
+    def verify(
+        self,
+        photograph: Source,
+        person: str,
+        *,
+        fmr: float | None = None,
+        decide_by: DecideBy | None = None,
+    ) -> Decision:
         """Decide whether a photograph is of the person it is claimed to be.
 
         Parameters
         ----------
         person
-            A name or an id.
+            A name or an id; of several templates the nearest counts.
+        fmr, decide_by
+            As for ``compare``.
 
         Raises
         ------
@@ -286,10 +307,12 @@ class Engine:
         templates = self.gallery.templates(claimed.id)
         if not templates:
             raise PersonUnknown(f"{claimed.name} has no templates: enrol a photograph")
-        point = self._verification(fmr, len(templates))
+        judge = self._judge(decide_by)
+        point = judge.curve.verification(self._fmr(fmr), len(templates))
         seen = self.sight.subject(self.read(photograph))
         probe = self._embed([seen])[0]
-        return _decision(min(distance(probe, t) for t in templates), point, [seen])
+        nearest = min(judge.distance(probe, t) for t in templates)
+        return judge.decision(nearest, point, self.encoder.id, [seen])
 
     def identify(
         self, photograph: Source, *, fpir: float | None = None, candidates: int = 0
@@ -335,8 +358,16 @@ class Engine:
     def _embed(self, seen: Sequence[Observed]) -> list[Embedding]:
         return embed(self.encoder, [face.crop for face in seen])
 
-    def _verification(self, fmr: float | None, templates: int = 1) -> OperatingPoint:
-        return self.curve.verification(self.config.fmr if fmr is None else fmr, templates)
+    def _fmr(self, asked: float | None) -> float:
+        return self.config.fmr if asked is None else asked
+
+    def _judge(self, asked: DecideBy | None) -> Judge:
+        by = self.config.decide_by if asked is None else DecideBy(asked)
+        if by is DecideBy.DISTANCE:
+            return Judge(self.curve)
+        if self._head is None:
+            self._head = head_judge(self.config.store, self.encoder)
+        return self._head
 
     def _fresh(self) -> Searcher:
         """Give the searcher, caught up with the gallery."""
@@ -409,31 +440,6 @@ def _detector(store: ModelStore, config: EngineConfig) -> Detector:
     manifest = _require(store.manifest(config.detector), Kind.DETECTOR)
     session = store.session(manifest, Precision.FP32, config.runtime, config.cores)
     return Detector(session, config.detection)
-
-
-def _decision(d: float, point: OperatingPoint, seen: Sequence[Observed]) -> Decision:
-    accepted = d <= point.tau
-    reasons = [
-        f"d = {d:.3f} is {'within' if accepted else 'beyond'} tau = {point.tau:.3f}, where "
-        f"{point.fmr:g} of all pairs of different people would be accepted"
-    ]
-    if point.extrapolated:
-        reasons.append("that rate is lower than the data could show; tau was extrapolated")
-    for number, face in enumerate(seen, 1):
-        advice = "; ".join(face.sighting.quality.advice)
-        if advice:
-            which = f"photograph {number}" if len(seen) > 1 else "the photograph"
-            reasons.append(f"{which} is weak evidence: {advice}")
-    return Decision(
-        accepted,
-        d,
-        point.tau,
-        point.fmr,
-        point.fmr_upper,
-        point.encoder,
-        tuple(reasons),
-        tuple(face.sighting for face in seen),
-    )
 
 
 def _identified(

@@ -37,12 +37,14 @@ SERIES = 6
 
 DASHES: tuple[tuple[float, ...], ...] = ((), (6, 2), (2, 2), (7, 2, 2, 2), (10, 3), (1, 1))
 
-_INK, _GRID, _PAPER = "#010203", "#040506", "#070809"
+INK, _GRID, _PAPER = "#010203", "#040506", "#070809"
+"""Markers for the page's text, grid and ground."""
+
 _WIDTH = 1.6
 _SIZE = (4.4, 3.4)
 """Inches; the page scales it, so this decides how large letters are beside the drawing."""
 
-_CSS = {_INK: "currentColor", _GRID: "var(--grid)", _PAPER: "Canvas"} | {
+_CSS = {INK: "currentColor", _GRID: "var(--grid)", _PAPER: "Canvas"} | {
     f"#0a0b{i:02x}": f"var(--s{i})" for i in range(SERIES)
 }
 
@@ -54,11 +56,11 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "grid.color": _GRID,
     "grid.linewidth": 0.6,
     "lines.linewidth": _WIDTH,
@@ -125,7 +127,7 @@ def det(results: Sequence[Verification]) -> Plot:
         "Detection error trade-off",
         "Lower is better. Circles are operating points at the rates measured here, with 95 % "
         "intervals; hollow ones are extrapolated, triangles at the edge lie beyond it.",
-        _svg("det", f"FNMR over FMR of {_count(results)}, both axes logarithmic", draw),
+        svg("det", f"FNMR over FMR of {_count(results)}, both axes logarithmic", draw),
         _keys(result.setting.encoder for result in results),
     )
 
@@ -140,12 +142,12 @@ def distributions(result: Verification, number: int = 0) -> Plot:
         edges = np.linspace(0, max(0.1, float(tau[-1])), 101)
         for series, rate in ((0, -np.diff(line.fnmr)), (1, np.diff(line.fmr))):
             shares = np.histogram(tau, edges, weights=rate)[0]
-            _bars(axes, shares, edges, series)
+            bars(axes, shares, edges, series)
         axes.set(xlabel="distance d", ylabel="share of comparisons")
         axes.set_xlim(float(edges[0]), float(edges[-1]))
         axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
         for fmr, at in taus:
-            axes.axvline(at, color=_INK, linewidth=0.9, linestyle=":")
+            axes.axvline(at, color=INK, linewidth=0.9, linestyle=":")
             axes.annotate(
                 f"FMR {_power(fmr)}",
                 (at, 1.0),
@@ -161,7 +163,7 @@ def distributions(result: Verification, number: int = 0) -> Plot:
     return Plot(
         f"Distances: {result.setting.encoder}",
         "The further apart the two hills, the better. Dotted: thresholds of the operating points.",
-        _svg(f"distances{number}", "distances of mated and of non-mated pairs", draw),
+        svg(f"distances{number}", "distances of mated and of non-mated pairs", draw),
         (Key(0, "same person"), Key(1, "different people")),
     )
 
@@ -173,18 +175,18 @@ def discard(results: Sequence[Verification]) -> Plot:
         for i, result in enumerate(results):
             kept = result.discard.share <= 0.5
             share, missed = result.discard.share[kept], result.discard.fnmr[kept]
-            axes.plot(share, missed, **_line(i), drawstyle="steps-post")
+            axes.plot(share, missed, **stroke(i), drawstyle="steps-post")
         axes.set_xlim(0, 0.5)
         axes.set_ylim(0, None)
         axes.set(xlabel="share of pairs discarded", ylabel="FNMR of the others")
-        _percent(axes.xaxis)
-        _percent(axes.yaxis)
+        in_percent(axes.xaxis)
+        in_percent(axes.yaxis)
 
     return Plot(
         "Error against discard",
         "Pairs with the worst quality are discarded first. A line that falls steeply says that "
         "quality foresees errors; a level one, that it does not.",
-        _svg("discard", f"FNMR against discarded share of {_count(results)}", draw),
+        svg("discard", f"FNMR against discarded share of {_count(results)}", draw),
         _keys(result.setting.encoder for result in results),
     )
 
@@ -193,15 +195,15 @@ def calibrated(scores: Sequence[Calibrated]) -> Plot:
     """Observed over stated probability that a pair is mated, at equal priors."""
 
     def draw(axes: Axes) -> None:
-        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle=":")
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
         for i, score in enumerate(scores):
             found = score.reliability
-            axes.plot(found.stated, found.observed, **_line(i))
+            axes.plot(found.stated, found.observed, **stroke(i))
             few = np.minimum(found.mated, found.nonmated) < FEW
-            for which, fill in ((few, _PAPER), (~few, _colour(i))):
+            for which, fill in ((few, _PAPER), (~few, colour(i))):
                 marked: Any = {"marker": "o", "markersize": 4, "markerfacecolor": fill}
                 at = found.stated[which], found.observed[which]
-                axes.plot(*at, color=_colour(i), linestyle="none", clip_on=False, **marked)
+                axes.plot(*at, color=colour(i), linestyle="none", clip_on=False, **marked)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set(xlabel="stated probability of the same person", ylabel="share that was")
@@ -211,7 +213,7 @@ def calibrated(scores: Sequence[Calibrated]) -> Plot:
         "Reliability of the calibrated score",
         "On the dotted line, the log-likelihood ratio means what it says. Cllr is its cost: 0 is "
         f"perfect, 1 tells nothing. Hollow: fewer than {FEW} pairs of a kind.",
-        _svg("reliability", f"reliability diagram of {_count(scores)}", draw),
+        svg("reliability", f"reliability diagram of {_count(scores)}", draw),
         _keys(words),
     )
 
@@ -240,7 +242,7 @@ def search(results: Sequence[OpenSet]) -> Plot:
         "Searching for people and strangers",
         f"Lower is better; {people} people enrolled. Circles are operating points at the rates "
         "measured here, with 95 % intervals.",
-        _svg("search", f"FNIR over FPIR of {_count(results)}, both axes logarithmic", draw),
+        svg("search", f"FNIR over FPIR of {_count(results)}, both axes logarithmic", draw),
         _keys(result.setting.encoder for result in results),
     )
 
@@ -261,13 +263,13 @@ def sizes(results: Sequence[OpenSet]) -> Plot:
         axes.set_ylim(0, None)
         axes.set(xlabel="people enrolled", ylabel="false negative id. rate (FNIR)")
         _decades(axes.xaxis, whole=True)
-        _percent(axes.yaxis)
+        in_percent(axes.yaxis)
 
     return Plot(
         "Against the size of the gallery",
         "The threshold follows the size, so that strangers are named at the same rate. Bars are "
         "95 % intervals.",
-        _svg("sizes", f"FNIR against gallery size of {_count(results)}", draw),
+        svg("sizes", f"FNIR against gallery size of {_count(results)}", draw),
         tuple(
             Key(n, f"{result.setting.encoder}, FPIR {rate}")
             for n, (_, result, rate) in enumerate(lines)
@@ -283,19 +285,19 @@ def cmc(results: Sequence[OpenSet]) -> Plot:
         last = min(100, max(len(result.cmc) for result in results))
         for i, result in enumerate(results):
             shares = result.cmc[:last]
-            axes.plot(np.arange(1, len(shares) + 1), shares, **_line(i), clip_on=False)
+            axes.plot(np.arange(1, len(shares) + 1), shares, **stroke(i), clip_on=False)
         axes.set_xlim(1, max(2, last))
         axes.set(xlabel="rank", ylabel="found at this rank or before")
         low = min(float(result.cmc[0]) for result in results)
         axes.set_ylim(max(0.0, low - (1 - low) * 0.3 - 0.002), 1.0)
         _decades(axes.xaxis, whole=True)
-        _percent(axes.yaxis)
+        in_percent(axes.yaxis)
 
     return Plot(
         "Cumulative match characteristic",
         "Closed set: everybody looked for is enrolled, and no threshold applies. It says nothing "
         "of strangers.",
-        _svg("cmc", f"cumulative match characteristic of {_count(results)}", draw),
+        svg("cmc", f"cumulative match characteristic of {_count(results)}", draw),
         _keys(result.setting.encoder for result in results),
     )
 
@@ -322,7 +324,7 @@ def attacks(result: Liveness, number: int = 0) -> Plot:
         f"Attacks: {result.setting.encoder}",
         "Lower is better, a line for each species of attack. Circles are the thresholds of the "
         "table, with 95 % intervals.",
-        _svg(f"attacks{number}", "BPCER over APCER for each species of attack", draw),
+        svg(f"attacks{number}", "BPCER over APCER for each species of attack", draw),
         _keys(result.attacks),
     )
 
@@ -335,18 +337,18 @@ def scores(result: Liveness, number: int = 0) -> Plot:
         edges = np.linspace(0, 1, 51)
         for i, kind in enumerate(kinds.values()):
             counts = np.histogram(kind.score, edges)[0]
-            _bars(axes, counts / len(kind.score), edges, i)
+            bars(axes, counts / len(kind.score), edges, i)
         axes.set(xlabel="liveness score", ylabel="share of presentations")
         axes.set_xlim(0, 1)
         axes.set_ylim(0, None)
         for point in result.points[:1]:
             if math.isfinite(point.threshold):
-                axes.axvline(point.threshold, color=_INK, linewidth=0.9, linestyle=":")
+                axes.axvline(point.threshold, color=INK, linewidth=0.9, linestyle=":")
 
     return Plot(
         f"Scores: {result.setting.encoder}",
         "Live faces should lie right of the dotted threshold, attacks left of it.",
-        _svg(f"scores{number}", "liveness scores of live faces and attacks", draw),
+        svg(f"scores{number}", "liveness scores of live faces and attacks", draw),
         _keys(kinds),
     )
 
@@ -366,9 +368,9 @@ def promise(result: Checked, number: int = 0) -> Plot:
         lower = np.array([max(low, p.point.lower) for p in result.promises])
         upper = np.array([p.point.upper for p in result.promises])
         axes.fill_between(
-            stated[order], lower[order], upper[order], color=_colour(0), alpha=0.25, linewidth=0
+            stated[order], lower[order], upper[order], color=colour(0), alpha=0.25, linewidth=0
         )
-        axes.plot(stated[order], stated[order], **_line(0))
+        axes.plot(stated[order], stated[order], **stroke(0))
         there = list(zip(stated.tolist(), measured, strict=True))
         _whiskers(axes, there, 1, joined=False)
         _decades(axes.xaxis)
@@ -378,7 +380,7 @@ def promise(result: Checked, number: int = 0) -> Plot:
     return Plot(
         f"The promise: {result.setting.encoder}",
         "Points within the band are kept promises; below it the encoder is safer than stated.",
-        _svg(f"promise{number}", "measured over stated false match rates", draw),
+        svg(f"promise{number}", "measured over stated false match rates", draw),
         (Key(0, "stated, with its 95 % bounds"), Key(1, "measured, with 95 % interval", mark=True)),
     )
 
@@ -394,13 +396,15 @@ def _count(drawn: Sequence[object]) -> str:
     return "one encoder" if len(drawn) == 1 else f"{len(drawn)} encoders"
 
 
-def _colour(series: int) -> str:
+def colour(series: int) -> str:
+    """Give the marker that the page's colour takes the place of."""
     return f"#0a0b{series % SERIES:02x}"
 
 
-def _line(series: int) -> dict[str, Any]:
+def stroke(series: int) -> dict[str, Any]:
+    """Give colour and dash of a line, as its ``Key`` shows them."""
     dash = DASHES[series % SERIES]
-    return {"color": _colour(series), "linestyle": (0, dash) if dash else "-"}
+    return {"color": colour(series), "linestyle": (0, dash) if dash else "-"}
 
 
 def _log_square(axes: Axes, lines: Sequence[metrics.Curve]) -> tuple[float, float]:
@@ -423,21 +427,21 @@ def _decade_below(rates: Iterable[float]) -> float:
 def _tradeoff(axes: Axes, line: metrics.Curve, series: int) -> None:
     thin = line.thinned(400)
     shown = (thin.fmr > 0) & (thin.fnmr > 0)
-    axes.plot(thin.fmr[shown], thin.fnmr[shown], **_line(series))
+    axes.plot(thin.fmr[shown], thin.fnmr[shown], **stroke(series))
 
 
 def _cross(axes: Axes, x: Interval, y: Interval, series: int, *, hollow: bool = False) -> None:
     """Mark a point with the intervals of both its rates; a triangle where one is off the axes."""
     left, low = axes.get_xlim()[0], axes.get_ylim()[0]
     at = max(x.value, left), max(y.value, low)
-    colour = _colour(series)
-    thin: Any = {"color": colour, "linewidth": 1.0, "alpha": 0.8}
+    own = colour(series)
+    thin: Any = {"color": own, "linewidth": 1.0, "alpha": 0.8}
     axes.plot([max(x.low, left), max(x.high, left)], [at[1], at[1]], **thin)
     axes.plot([at[0], at[0]], [max(y.low, low), max(y.high, low)], **thin)
-    fill = _PAPER if hollow else colour
+    fill = _PAPER if hollow else own
     marker = "<" if x.value < left else "v" if y.value < low else "o"
     face: Any = {"markersize": 5, "markerfacecolor": fill, "clip_on": False, "zorder": 3}
-    axes.plot(*at, marker=marker, color=colour, **face)
+    axes.plot(*at, marker=marker, color=own, **face)
 
 
 def _whiskers(
@@ -447,8 +451,8 @@ def _whiskers(
     floor = axes.get_ylim()[0] if axes.get_yscale() == "log" else 0.0
     for at, found in there:
         ends = [max(found.low, floor), max(found.high, floor)]
-        axes.plot([at, at], ends, color=_colour(series), linewidth=1.0, alpha=0.8)
-    line = _line(series) if joined else {"color": _colour(series), "linestyle": "none"}
+        axes.plot([at, at], ends, color=colour(series), linewidth=1.0, alpha=0.8)
+    line = stroke(series) if joined else {"color": colour(series), "linestyle": "none"}
     y = [max(found.value, floor) for _, found in there]
     axes.plot([at for at, _ in there], y, **line, marker="o", markersize=4, clip_on=False)
 
@@ -460,9 +464,10 @@ def _beside(
     return [(at * 1.04 ** (number - (of - 1) / 2), found) for at, found in there]
 
 
-def _bars(axes: Axes, shares: metrics.Floats, edges: np.ndarray[Any, Any], series: int) -> None:
-    axes.stairs(shares, edges, fill=True, color=_colour(series), alpha=0.25, linewidth=0)
-    axes.stairs(shares, edges, **_line(series), linewidth=_WIDTH)
+def bars(axes: Axes, shares: metrics.Floats, edges: np.ndarray[Any, Any], series: int) -> None:
+    """Draw (N,) shares between (N + 1,) edges."""
+    axes.stairs(shares, edges, fill=True, color=colour(series), alpha=0.25, linewidth=0)
+    axes.stairs(shares, edges, **stroke(series), linewidth=_WIDTH)
 
 
 def _power(rate: float) -> str:
@@ -481,14 +486,15 @@ def _decades(axis: Any, *, whole: bool = False) -> None:  # noqa: ANN401 - XAxis
     axis.set_minor_formatter(NullFormatter())
 
 
-def _percent(axis: Any) -> None:  # noqa: ANN401 - XAxis or YAxis
+def in_percent(axis: Any) -> None:  # noqa: ANN401 - XAxis or YAxis
+    """Label shares as 12.5 %."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator  # noqa: PLC0415
 
     axis.set_major_locator(MaxNLocator(6))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.6g} %"))
 
 
-def _svg(name: str, alt: str, draw: Callable[[Axes], None]) -> str:
+def svg(name: str, alt: str, draw: Callable[[Axes], None]) -> str:
     """Draw on fresh axes; the same drawing gives the same text.
 
     Raises

@@ -12,7 +12,7 @@ from visavis.evaluate import intervals as over
 from visavis.evaluate import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from visavis.evaluate.encodings import Encoded
     from visavis.evaluate.intervals import Interval
     from visavis.evaluate.listing import PairList
+
+    Between = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 
 FARS = (1e-2, 1e-3, 1e-4, 1e-5)
 _BLOCK = 1024
@@ -161,11 +163,24 @@ def compare_pairs(encoded: Mapping[str, Encoded], listed: PairList) -> Compariso
     )
 
 
-def compare_all(encoded: Mapping[str, Encoded], people: Mapping[str, Sequence[str]]) -> Comparisons:
+def squared_between(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared Euclidean distance of all unit rows to all others, (N, D), (M, D) to (N, M)."""
+    d: NDArray[np.float32] = np.clip(2 - 2 * (a @ b.T), 0, 4)
+    return d
+
+
+def compare_all(
+    encoded: Mapping[str, Encoded],
+    people: Mapping[str, Sequence[str]],
+    between: Between = squared_between,
+    listed_far: float = _LISTED_FAR,
+) -> Comparisons:
     """Compare every photograph with every other.
 
     Photographs that are byte for byte the same are compared once, and said so; of those that show
-    no face all comparisons count, as never accepted.
+    no face all comparisons count, as never accepted. ``between`` may be another distance than the
+    plain one, such as a head's; it must lie in [0, 4]. Of very many non-mated pairs the share
+    ``listed_far`` is listed, the nearest.
     """
     kept, remarks = without_duplicates(encoded, people)
     names = [name for photos in kept.values() for name in photos]
@@ -177,8 +192,9 @@ def compare_all(encoded: Mapping[str, Encoded], people: Mapping[str, Sequence[st
             f"photographs; there are {len(kept)} people with at most {counts.max(initial=0)}"
         )
     vectors, there = matrix(encoded, names)
-    mated, mated_at, histogram = _counted(vectors, there, owner)
-    nonmated, at = _nearest(vectors, there, owner, _ceiling(histogram, _LISTED_FAR))
+    blocks = _Blocks(vectors, there, between)
+    mated, mated_at, histogram = _counted(blocks, owner)
+    nonmated, at = _nearest(blocks, owner, _ceiling(histogram, listed_far))
     return Comparisons(
         names=names,
         people=len(kept),
@@ -194,7 +210,10 @@ def compare_all(encoded: Mapping[str, Encoded], people: Mapping[str, Sequence[st
 
 
 def nonmated_distances(
-    encoded: Mapping[str, Encoded], people: Mapping[str, Sequence[str]], listed_far: float
+    encoded: Mapping[str, Encoded],
+    people: Mapping[str, Sequence[str]],
+    listed_far: float,
+    between: Between = squared_between,
 ) -> tuple[metrics.Histogram, over.ByPair, int]:
     """Count the distances of all photographs of different people, and list the nearest.
 
@@ -204,6 +223,8 @@ def nonmated_distances(
     ----------
     listed_far
         The share that is listed.
+    between
+        As for compare_all.
 
     Returns
     -------
@@ -218,19 +239,20 @@ def nonmated_distances(
     names = [name for photos in seen.values() for name in photos]
     owner = np.repeat(np.arange(len(seen)), [len(photos) for photos in seen.values()])
     vectors, there = matrix(encoded, names)
-    _, _, histogram = _counted(vectors, there, owner)
-    nearest, _ = _nearest(vectors, there, owner, _ceiling(histogram, listed_far))
+    blocks = _Blocks(vectors, there, between)
+    _, _, histogram = _counted(blocks, owner)
+    nearest, _ = _nearest(blocks, owner, _ceiling(histogram, listed_far))
     return histogram, nearest, len(seen)
 
 
 def _counted(
-    vectors: NDArray[np.float32], there: NDArray[np.bool_], owner: NDArray[np.int64]
+    blocks: _Blocks, owner: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], metrics.Histogram]:
     """Go over all pairs once: list the mated ones, count the non-mated ones."""
     histogram = metrics.Histogram(np.zeros(metrics.BINS, np.int64))
     mated = [np.zeros(0)]
     mated_at = [np.zeros((0, 2), np.int64)]
-    for start, d in _blocks(vectors, there):
+    for start, d in blocks:
         own, other = _masks(owner, start, d.shape)
         histogram += metrics.Histogram.of(d[other])
         i, j = np.nonzero(own)
@@ -246,15 +268,12 @@ def _ceiling(histogram: metrics.Histogram, far: float) -> float:
 
 
 def _nearest(
-    vectors: NDArray[np.float32],
-    there: NDArray[np.bool_],
-    owner: NDArray[np.int64],
-    ceiling: float,
+    blocks: _Blocks, owner: NDArray[np.int64], ceiling: float
 ) -> tuple[over.ByPair, NDArray[np.int64]]:
     """Go over all pairs again and list the non-mated ones up to a distance."""
     near: list[NDArray[np.float64]] = []
     near_at: list[NDArray[np.int64]] = []
-    for start, d in _blocks(vectors, there):
+    for start, d in blocks:
         i, j = np.nonzero(d <= ceiling)
         wanted = (j > i) & (owner[i + start] != owner[j + start])
         i, j = i[wanted], j[wanted]
@@ -334,7 +353,10 @@ def _points(
 
 def _reach(done: Comparisons) -> float:
     """Give the largest FAR whose interval the listed comparisons can give."""
-    return np.inf if np.isinf(done.nonmated.ceiling) else _LISTED_FAR / 2.4
+    if np.isinf(done.nonmated.ceiling):
+        return np.inf
+    # A repeat may need more pairs than the whole did before it has found its tau.
+    return len(done.nonmated.d) / done.curve.nonmated / 2.3
 
 
 def _tau_of_fnmr(done: Comparisons, rate: float) -> float:
@@ -370,16 +392,22 @@ def matrix(
     return vectors, there
 
 
-def _blocks(
-    vectors: NDArray[np.float32], there: NDArray[np.bool_]
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Give d of some rows to all rows from the first of them on; inf where no face was."""
-    for start in range(0, len(vectors), _BLOCK):
-        rows = vectors[start : start + _BLOCK]
-        d = np.clip(2 - 2 * (rows @ vectors[start:].T), 0, 4)
-        d[~there[start : start + len(rows)]] = np.inf
-        d[:, ~there[start:]] = np.inf
-        yield start, d
+@dataclass(frozen=True, slots=True, eq=False)
+class _Blocks:
+    """Gives d of some rows to all rows from the first of them on; inf where no face was."""
+
+    vectors: NDArray[np.float32]
+    there: NDArray[np.bool_]
+    between: Between
+
+    def __iter__(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        vectors, there = self.vectors, self.there
+        for start in range(0, len(vectors), _BLOCK):
+            rows = vectors[start : start + _BLOCK]
+            d = self.between(rows, vectors[start:])
+            d[~there[start : start + len(rows)]] = np.inf
+            d[:, ~there[start:]] = np.inf
+            yield start, d
 
 
 def failures(encoded: Mapping[str, Encoded], names: Sequence[str]) -> dict[str, str]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import base64
 import io
-import math
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 import visavis
 from visavis.errors import InputRefused
-from visavis.evaluate import plots
+from visavis.evaluate import page, plots
 from visavis.evaluate.calibration import Verdict
 from visavis.evaluate.findings import (
     Calibrated,
@@ -36,6 +36,7 @@ from visavis.evaluate.findings import (
     write_pairs,
 )
 from visavis.evaluate.identification import OpenSet
+from visavis.evaluate.page import Alarm, Cell, Run, Table
 from visavis.evaluate.protocols import Verification
 from visavis.image import decode, read_bytes
 
@@ -59,6 +60,8 @@ __all__ = [
     "report_html",
     "result_json",
     "verification_json",
+    "verification_numbers",
+    "verification_words",
     "write_curve",
     "write_pairs",
 ]
@@ -70,16 +73,6 @@ THUMBNAIL = 120
 """Longer side of the pictures of the worst pairs, in pixels."""
 
 _FARS = ("1e-2", "1e-3", "1e-4", "1e-5")
-_GAP = "\N{NO-BREAK SPACE}"
-_NONE = "\N{EN DASH}"
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """How the results came about: the command as typed, and when, in words (now, unless said)."""
-
-    command: str = ""
-    made: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
 
 
 def report_html(
@@ -109,40 +102,25 @@ def report_html(
     MissingExtra
         Without matplotlib.
     """
-    import jinja2  # noqa: PLC0415
-
     run = run or Run()
     tables, drawn = _tables(results), _plots(results, calibrated)
-    template = Path(__file__).with_name("report.html.j2").read_text("utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.from_string(template).render(
+    told = page.rendered(
+        Path(__file__).with_name("report.html.j2"),
         title=_title(results),
         alarms=[alarm for result in results for alarm in _alarms(result)],
         headlines=[_headline(result) for result in results],
         tables=tables,
         plots=drawn,
-        series=plots.SERIES,
         worst=[] if images is None else _worst(_of(results, Verification), images),
         robustness=_robustness(degraded),
         failures=_failures(results),
         remarks=_remarks(results),
         provenance=_provenance(results, run),
     )
-    return printable(page)
+    return printable(told)
 
 
 # What is said first
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """A promise that was not kept: by whom, and each point in words."""
-
-    title: str
-    points: tuple[str, ...]
-    advice: str
 
 
 def _alarms(result: Result) -> list[Alarm]:
@@ -152,8 +130,8 @@ def _alarms(result: Result) -> list[Alarm]:
         told = [_broken_point(point) for point in result.points if not point.kept]
     elif isinstance(result, OpenSet):
         told = [
-            f"At FPIR {_rate(fpir)}, {_rate(found.value)} of the strangers were taken for "
-            f"somebody enrolled (95 %: {_rates(found)})."
+            f"At FPIR {page.rate(fpir)}, {page.rate(found.value)} of the strangers were taken for "
+            f"somebody enrolled (95 %: {page.rates(found)})."
             for fpir, _, found, _ in result.promised
             if found.low > fpir
         ]
@@ -167,17 +145,17 @@ def _alarms(result: Result) -> list[Alarm]:
 
 def _broken_point(point: AtPoint) -> str:
     return (
-        f"At FMR {_rate(point.fmr)}, at most {_rate(point.promised_upper)} of the comparisons of "
-        f"different people should match; {_rate(point.measured_fmr.value)} did "
-        f"(95 %: {_rates(point.measured_fmr)})."
+        f"At FMR {page.rate(point.fmr)}, at most {page.rate(point.promised_upper)} of the "
+        f"comparisons of different people should match; {page.rate(point.measured_fmr.value)} did "
+        f"(95 %: {page.rates(point.measured_fmr)})."
     )
 
 
 def _broken_promise(p: Any) -> str:  # noqa: ANN401 - Promise, whose class is needed for nothing else
     chance = "" if p.verdict is Verdict.BROKEN else " Chance may have done it."
     return (
-        f"At FMR {_rate(p.point.fmr)}, at most {_rate(p.point.upper)} were stated; other people "
-        f"gave {_rate(p.measured.value)} (95 %: {_rates(p.measured)}).{chance}"
+        f"At FMR {page.rate(p.point.fmr)}, at most {page.rate(p.point.upper)} were stated; other "
+        f"people gave {page.rate(p.measured.value)} (95 %: {page.rates(p.measured)}).{chance}"
     )
 
 
@@ -197,32 +175,33 @@ def _title(results: Sequence[Result]) -> str:
 
 def _headline(result: Result) -> str:
     if isinstance(result, Verification):
-        return _verification_words(result)
+        return verification_words(result)
     if isinstance(result, OpenSet):
         return _search_words(result)
     return _liveness_words(result) if isinstance(result, Liveness) else _checked_words(result)
 
 
-def _verification_words(result: Verification) -> str:
+def verification_words(result: Verification) -> str:
+    """Say what was measured, with its interval."""
     setting, done = result.setting, result.comparisons
     told = [f"{setting.encoder} on {setting.data}:"]
     if result.tar:
         far = "1e-3" if "1e-3" in result.tar else list(result.tar)[-1]
         found = result.tar[far]
         told.append(
-            f"where {_one_in(float(far))} comparisons of different people is accepted, "
-            f"{_percent(found.value)} of those of the same person are "
-            f"(95 %: {_percents(found)})."
+            f"where {page.one_in(float(far))} comparisons of different people is accepted, "
+            f"{page.percent(found.value)} of those of the same person are "
+            f"(95 %: {page.percents(found)})."
         )
     else:
         told.append(
             f"with {done.curve.nonmated:,} comparisons of different people there are too few to "
-            f"state an error rate; the equal error rate is {_percent(result.eer)}."
+            f"state an error rate; the equal error rate is {page.percent(result.eer)}."
         )
     if result.accuracy:
         told.append(
-            f"{_percent(result.accuracy.mean)} of the decisions are right "
-            f"(standard error {_percent(result.accuracy.se)}, "
+            f"{page.percent(result.accuracy.mean)} of the decisions are right "
+            f"(standard error {page.percent(result.accuracy.se)}, "
             f"{len(result.accuracy.folds)} folds)."
         )
     return " ".join([*told, *_missing_words(done.failed, len(done.names))])
@@ -235,11 +214,11 @@ def _search_words(result: OpenSet) -> str:
         fpir = "1e-2" if "1e-2" in whole.fnir else list(whole.fnir)[-1]
         found = whole.fnir[fpir]
         told.append(
-            f"where {_one_in(float(fpir))} strangers is taken for somebody, "
-            f"{_percent(1 - found.value)} of the searches for people enrolled name the right one "
-            f"(95 %: {_percent(1 - found.high)} to {_percent(1 - found.low)})."
+            f"where {page.one_in(float(fpir))} strangers is taken for somebody, "
+            f"{page.percent(1 - found.value)} of the searches for people enrolled name the "
+            f"right one (95 %: {page.percent(1 - found.high)} to {page.percent(1 - found.low)})."
         )
-    told.append(f"The nearest person is the right one in {_percent(whole.rank1)}.")
+    told.append(f"The nearest person is the right one in {page.percent(whole.rank1)}.")
     return " ".join([*told, *_missing_words(result.failed)])
 
 
@@ -247,14 +226,14 @@ def _liveness_words(result: Liveness) -> str:
     point = result.points[0]
     told = [
         f"{result.setting.encoder} on {result.setting.data}: at the threshold "
-        f"{point.threshold:.3g}, {_percent(point.bpcer.value)} of the live faces are refused "
-        f"(95 %: {_percents(point.bpcer)})."
+        f"{point.threshold:.3g}, {page.percent(point.bpcer.value)} of the live faces are refused "
+        f"(95 %: {page.percents(point.bpcer)})."
     ]
     if point.worst is not None:
         found = point.apcer[point.worst]
         told.append(
-            f"The most dangerous attack is {point.worst}: {_percent(found.value)} of them pass "
-            f"for live (95 %: {_percents(found)})."
+            f"The most dangerous attack is {point.worst}: {page.percent(found.value)} of them pass "
+            f"for live (95 %: {page.percents(found)})."
         )
     if result.failed:
         told.append(f"{_photographs(result.failed)} gave no score, and stand in none of this.")
@@ -284,25 +263,6 @@ def _photographs(some: Sequence[object] | Mapping[str, str]) -> str:
 # Numbers
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A cell of a table: what it says, what stands small beside it, and whether good or bad."""
-
-    text: str
-    fine: str = ""
-    tone: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table; the first cell of each row is its head."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    note: str = ""
-
-
 _R = TypeVar("_R")
 
 
@@ -313,7 +273,7 @@ def _of(results: Sequence[Result], kind: type[_R]) -> list[_R]:
 def _tables(results: Sequence[Result]) -> list[Table]:
     found = []
     if some := _of(results, Verification):
-        found.append(_verification_numbers(some))
+        found.append(verification_numbers(some))
         found += [_points(result) for result in some if result.points]
     if searched := _of(results, OpenSet):
         found.append(_search_numbers(searched))
@@ -331,19 +291,21 @@ def _side_by_side(
 ) -> Table:
     """One column for each encoder; rows in which nobody has anything are left out."""
     laid = [(Cell(name), *(tell(one) for one in some)) for name, tell in rows]
-    shown = tuple(row for row in laid if any(cell.text != _NONE for cell in row[1:]))
+    shown = tuple(row for row in laid if any(cell.text != page.NONE for cell in row[1:]))
     return Table(title, ("", *(one.setting.encoder for one in some)), shown, note)
 
 
-def _verification_numbers(some: Sequence[Verification]) -> Table:
+def verification_numbers(some: Sequence[Verification]) -> Table:
+    """One column for each encoder."""
+
     def rate_of(far: str) -> Callable[[Verification], Cell]:
-        return lambda r: _share(r.tar.get(far))
+        return lambda r: page.share(r.tar.get(far))
 
     def accuracy(result: Verification) -> Cell:
         found = result.accuracy
         if found is None:
-            return Cell(_NONE)
-        return Cell(_percent(found.mean), f"\N{PLUS-MINUS SIGN} {_percent(found.se)}")
+            return Cell(page.NONE)
+        return Cell(page.percent(found.mean), f"\N{PLUS-MINUS SIGN} {page.percent(found.se)}")
 
     return _side_by_side(
         "Numbers",
@@ -351,9 +313,12 @@ def _verification_numbers(some: Sequence[Verification]) -> Table:
         [
             ("Accuracy", accuracy),
             *((f"TAR at FAR {far}", rate_of(far)) for far in _FARS),
-            ("Equal error rate", lambda r: Cell(_percent(r.eer))),
+            ("Equal error rate", lambda r: Cell(page.percent(r.eer))),
             ("Area under the ROC", lambda r: Cell(f"{r.auc:.6f}")),
-            ("d\N{PRIME}", lambda r: Cell(f"{r.d_prime:.2f}" if _told(r.d_prime) else _NONE)),
+            (
+                "d\N{PRIME}",
+                lambda r: Cell(f"{r.d_prime:.2f}" if page.told(r.d_prime) else page.NONE),
+            ),
             ("Comparisons, same person", lambda r: Cell(f"{r.comparisons.curve.mated:,}")),
             ("Comparisons, different people", lambda r: Cell(f"{r.comparisons.curve.nonmated:,}")),
             ("People", lambda r: Cell(f"{r.comparisons.people:,}")),
@@ -382,11 +347,11 @@ def _judged(said: Verdict) -> Cell:
 def _points(result: Verification) -> Table:
     rows = tuple(
         (
-            Cell(_rate(p.fmr), "extrapolated" if p.extrapolated else ""),
+            Cell(page.rate(p.fmr), "extrapolated" if p.extrapolated else ""),
             Cell(f"{p.tau:.4f}"),
-            Cell(_rate(p.promised_upper)),
-            Cell(_rate(p.measured_fmr.value), f"[{_rates(p.measured_fmr)}]"),
-            _share(p.measured_fnmr),
+            Cell(page.rate(p.promised_upper)),
+            Cell(page.rate(p.measured_fmr.value), f"[{page.rates(p.measured_fmr)}]"),
+            page.share(p.measured_fnmr),
             _judged(verdict(p.measured_fmr, p.promised_upper)),
         )
         for p in result.points
@@ -402,7 +367,7 @@ def _points(result: Verification) -> Table:
 
 def _search_numbers(some: Sequence[OpenSet]) -> Table:
     def missed(fpir: str) -> Callable[[OpenSet], Cell]:
-        return lambda r: _share(r.sizes[-1].fnir.get(fpir))
+        return lambda r: page.share(r.sizes[-1].fnir.get(fpir))
 
     rates = dict.fromkeys(rate for result in some for rate in result.sizes[-1].fnir)
     return _side_by_side(
@@ -410,7 +375,7 @@ def _search_numbers(some: Sequence[OpenSet]) -> Table:
         some,
         [
             *((f"FNIR at FPIR {rate}", missed(rate)) for rate in rates),
-            ("Nearest is right (closed set)", lambda r: Cell(_percent(r.sizes[-1].rank1))),
+            ("Nearest is right (closed set)", lambda r: Cell(page.percent(r.sizes[-1].rank1))),
             ("People enrolled", lambda r: Cell(f"{r.sizes[-1].people:,}")),
             ("Templates of each", lambda r: Cell(f"{r.per_person}")),
             ("Searches for people enrolled", lambda r: Cell(f"{r.mated:,}")),
@@ -425,10 +390,10 @@ def _search_numbers(some: Sequence[OpenSet]) -> Table:
 def _search_points(result: OpenSet) -> Table:
     rows = tuple(
         (
-            Cell(_rate(fpir)),
+            Cell(page.rate(fpir)),
             Cell(f"{tau:.4f}"),
-            Cell(_rate(found.value), f"[{_rates(found)}]"),
-            _share(missed),
+            Cell(page.rate(found.value), f"[{page.rates(found)}]"),
+            page.share(missed),
             _judged(verdict(found, fpir)),
         )
         for fpir, tau, found, missed in result.promised
@@ -448,11 +413,11 @@ def _liveness_numbers(result: Liveness) -> Table:
         (Cell(f"APCER, {kind}"), *(_worst_species(p, kind) for p in result.points))
         for kind in species
     ]
-    rows.append((Cell("BPCER"), *(_share(p.bpcer) for p in result.points)))
+    rows.append((Cell("BPCER"), *(page.share(p.bpcer) for p in result.points)))
     columns = len(result.points)
     for kind, found in result.separation.items():
         blank = (Cell(""),) * (columns - 1)
-        rows.append((Cell(f"Equal error rate, {kind}"), _share(found.eer), *blank))
+        rows.append((Cell(f"Equal error rate, {kind}"), page.share(found.eer), *blank))
     head = ("", "decided at", *(f"point {i + 2}" for i in range(columns - 1)))
     return Table(
         f"Numbers: {result.setting.encoder}",
@@ -466,17 +431,17 @@ def _liveness_numbers(result: Liveness) -> Table:
 
 
 def _worst_species(point: Any, kind: str) -> Cell:  # noqa: ANN401 - AtThreshold
-    found = _share(point.apcer.get(kind))
+    found = page.share(point.apcer.get(kind))
     return Cell(found.text, found.fine, "no" if kind == point.worst else "")
 
 
 def _promises(result: Checked) -> Table:
     rows = tuple(
         (
-            Cell(_rate(p.point.fmr)),
+            Cell(page.rate(p.point.fmr)),
             Cell(f"{p.point.tau:.4f}"),
-            Cell(f"{_rate(p.point.lower)} to {_rate(p.point.upper)}"),
-            Cell(_rate(p.measured.value), f"[{_rates(p.measured)}]"),
+            Cell(f"{page.rate(p.point.lower)} to {page.rate(p.point.upper)}"),
+            Cell(page.rate(p.measured.value), f"[{page.rates(p.measured)}]"),
             Cell(f"{p.matches:,}", f"of {p.comparisons:,}"),
             _judged(p.verdict),
         )
@@ -498,7 +463,8 @@ def _plots(results: Sequence[Result], scores: Sequence[Calibrated]) -> list[Plot
     if some := _of(results, Verification):
         drawn.append(plots.det(some))
         drawn += [plots.distributions(one, i) for i, one in enumerate(some)]
-        drawn.append(plots.discard(some))
+        if any(np.ptp(one.comparisons.quality) > 0 for one in some):
+            drawn.append(plots.discard(some))
     if scores:
         drawn.append(plots.calibrated(scores))
     if searched := _of(results, OpenSet):
@@ -558,14 +524,14 @@ def _worst(results: Sequence[Verification], images: Path) -> list[tuple[str, str
 def _accepted_words(points: Sequence[AtPoint], d: float) -> str:
     accepting = [p.fmr for p in points if d <= p.tau]
     if accepting:
-        return f"accepted at FMR {_rate(min(accepting))}"
+        return f"accepted at FMR {page.rate(min(accepting))}"
     return "rejected at every point" if points else ""
 
 
 def _refused_words(points: Sequence[AtPoint], d: float) -> str:
     refusing = [p.fmr for p in points if d > p.tau]
     if refusing:
-        return f"rejected at FMR {_rate(max(refusing))}"
+        return f"rejected at FMR {page.rate(max(refusing))}"
     return "accepted at every point" if points else ""
 
 
@@ -595,12 +561,13 @@ def _one_robustness(encoder: str, rows: Sequence[Degraded]) -> Table:
     laid = tuple(
         (
             Cell("as they are" if row.step is None else str(row.step)),
-            Cell(_percent(row.failed / max(1, row.photographs)), f"{row.failed:,}"),
+            Cell(page.percent(row.failed / max(1, row.photographs)), f"{row.failed:,}"),
             *(_against(row.tar.get(far), plain.get(far)) for far in ("1e-2", "1e-3")),
-            Cell(_NONE)
+            Cell(page.NONE)
             if row.accuracy is None
             else Cell(
-                _percent(row.accuracy.mean), f"\N{PLUS-MINUS SIGN} {_percent(row.accuracy.se)}"
+                page.percent(row.accuracy.mean),
+                f"\N{PLUS-MINUS SIGN} {page.percent(row.accuracy.se)}",
             ),
         )
         for row in rows
@@ -617,7 +584,7 @@ def _one_robustness(encoder: str, rows: Sequence[Degraded]) -> Table:
 
 
 def _against(found: Interval | None, plain: Interval | None) -> Cell:
-    cell = _share(found)
+    cell = page.share(found)
     worse = found is not None and plain is not None and found.high < plain.low
     return Cell(cell.text, cell.fine, "no" if worse else "")
 
@@ -684,47 +651,3 @@ def _provenance(results: Sequence[Result], run: Run) -> list[tuple[str, str]]:
     if run.command:
         told.append(("Command", run.command))
     return list(dict.fromkeys([*told, ("Made", run.made), ("visavis", visavis.__version__)]))
-
-
-# Numbers to words
-
-
-def _told(value: float) -> bool:
-    return math.isfinite(value)
-
-
-def _percent(share: float) -> str:
-    """Two decimals; more where two would say 0 or 100 and it is not."""
-    value = share * 100
-    digits = 2
-    while digits < 6 and value not in {0, 100} and round(value, digits) in {0, 100}:
-        digits += 1
-    return f"{value:.{digits}f}{_GAP}%"
-
-
-def _percents(found: Interval) -> str:
-    return f"{_percent(found.low)} to {_percent(found.high)}"
-
-
-def _share(found: Interval | None) -> Cell:
-    if found is None:
-        return Cell(_NONE)
-    low, high = (_percent(end).removesuffix(f"{_GAP}%") for end in (found.low, found.high))
-    return Cell(_percent(found.value), f"[{low} to {high}]")
-
-
-def _rate(value: float) -> str:
-    """Say 0.001 as 1e-3 and 0.00123 as 1.2e-3."""
-    if value == 0:
-        return "0"
-    number, power = f"{value:.1e}".split("e")
-    number = number.removesuffix(".0")
-    return f"{number}e{int(power)}" if int(power) else number
-
-
-def _rates(found: Interval) -> str:
-    return f"{_rate(found.low)} to {_rate(found.high)}"
-
-
-def _one_in(rate: float) -> str:
-    return f"one in {round(1 / rate):,}"

@@ -187,13 +187,23 @@ class ModelStore:
         path = self.calibration_file(self.encoder_id(manifest, precision))
         if not path.is_file():
             path = self.points_file(manifest.name, precision)
-        if not path.is_file():
-            return None
-        try:
-            stored: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        except ValueError as broken:
-            raise ModelRefused(f"{path}: damaged operating points: {broken}") from broken
-        return stored
+        return _read_json(path, "operating points")
+
+    def head_file(self, encoder: EncoderId) -> Path:
+        """Say where ``visavis train pair-head`` keeps the head of an encoder."""
+        return self.data / ".heads" / f"{encoder}.json"
+
+    def head_points_file(self, encoder: EncoderId) -> Path:
+        """Say where that head's own operating points lie."""
+        return self.data / ".heads" / f"{encoder}.points.json"
+
+    def head(self, encoder: EncoderId) -> dict[str, Any] | None:
+        """Read the head of an encoder, or None when nobody has trained one."""
+        return _read_json(self.head_file(encoder), "head")
+
+    def head_points(self, encoder: EncoderId) -> dict[str, Any] | None:
+        """Read the operating points of that head, or None when nobody has measured it."""
+        return _read_json(self.head_points_file(encoder), "operating points of a head")
 
     def session(
         self, manifest: Manifest, precision: Precision, on: RuntimeName, cores: Cores
@@ -320,6 +330,16 @@ def check_digest(path: Path, manifest: Manifest) -> None:
             f"{path} is not the file that {manifest.name} names: its SHA-256 is {digest}, "
             f"wanted is {manifest.sha256}; install it again or name the right file"
         )
+
+
+def _read_json(path: Path, what: str) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as broken:
+        raise ModelRefused(f"{path}: damaged {what}: {broken}") from broken
+    return stored
 
 
 def _one(manifest: Manifest) -> None:

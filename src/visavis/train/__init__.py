@@ -1,0 +1,1 @@
+"""Training: the encoder learnt on pairs and triplets, and a head that says yes or no."""
