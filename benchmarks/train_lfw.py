@@ -47,6 +47,7 @@ RECIPES = {
     "softmax": ("softmax", Mining.SEMI_HARD, 1e-3),
     "arcface": ("arcface", Mining.SEMI_HARD, 1e-3),
     "arcface+triplet": ("arcface+10*triplet", Mining.SEMI_HARD, 1e-3),
+    "arcface, then triplet": ("triplet", Mining.SEMI_HARD, 1e-3),
 }
 
 
@@ -120,8 +121,11 @@ def arguments() -> argparse.Namespace:
 
 def config_of(asked: argparse.Namespace, apart: tuple[str, ...]) -> TrainConfig:
     objective, mining, rate = RECIPES[asked.recipe]
+    first = parse_objective("arcface") if "then" in asked.recipe else ()
     return TrainConfig(
         start=asked.start,
+        first=first,
+        first_steps=2 * asked.steps // 3 if first else 0,
         objective=ObjectiveConfig(
             parse_objective(objective),
             asked.alpha,

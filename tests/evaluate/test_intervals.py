@@ -300,3 +300,10 @@ def test_a_failure_to_acquire_is_an_error_at_every_threshold():
     found = fnmr_interval(mated, 1.0, weights)
     assert isinstance(found, Interval)
     assert 0 < found.low < 0.1 < found.high < 0.2
+
+
+def test_hardly_an_error_has_an_interval_too():
+    """Weighted draws may come to 0.002 errors: no number is small enough for the lower end."""
+    found = clopper_pearson(0.002, 3)
+    assert found.low == pytest.approx(0, abs=1e-300)
+    assert found.high == pytest.approx(stats.beta.ppf(0.975, 1.002, 2.998), rel=1e-9)

@@ -51,7 +51,7 @@ def visavis(monkeypatch, capsys, store, tmp_path):
 
 
 def test_from_a_pack_to_a_decision(visavis, pack, store, photographs, tmp_path):
-    train = ("train", "pair-head", "--data", pack.path, "--form", "squared")
+    train = ("train", "pair-head", "--data", pack.path)
     status, out, err = visavis(*train, "--json", "--report", tmp_path / "head.html")
     assert status == 0, err
     told = json.loads(out)

@@ -74,7 +74,9 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("manifest", type=FILE)
 @click.option("--weights", type=FILE, help="The weights; default the file the manifest names.")
 @click.option(
-    "--operating-points", type=FILE, help="What benchmarks/operating_points.py measured of it."
+    "--operating-points",
+    type=FILE,
+    help="What was measured of it; default NAME.fp32.points.json beside the manifest, if any.",
 )
 @json_option
 def add(manifest: Path, weights: Path | None, operating_points: Path | None, as_json: bool) -> None:
@@ -109,7 +111,9 @@ def add(manifest: Path, weights: Path | None, operating_points: Path | None, as_
     described = read_manifest(manifest)
     file = weights or manifest.parent / described.file
     points = f"{described.name}.{Precision.FP32}.points.json"
-    extras = {points: operating_points} if operating_points else {}
+    beside = manifest.with_name(points)
+    measured = operating_points or (beside if beside.is_file() else None)
+    extras = {points: measured} if measured else {}
     store = settings().store
     added = store.add(described, file, extras)
     if as_json:

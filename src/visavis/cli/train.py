@@ -1,4 +1,4 @@
-"""visavis train pair-head."""
+"""visavis train encoder, pair-head."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 
 from visavis.cli.answers import print_json
 from visavis.cli.options import EngineChoice, engine_options, json_option, settings
+from visavis.cli.train_encoder import encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
 
 @click.group()
 def train() -> None:
-    """Learn from photographs: what says yes or no to a pair.
+    """Learn from photographs: an encoder, or what says yes or no to a pair.
 
     \b
     Example:
-      visavis train pair-head --encoder sface --data packs/staff
+      visavis train encoder --data packs/staff --out runs/staff --objective triplet
     """
+
+
+train.add_command(encoder)
 
 
 @train.command("pair-head")
@@ -42,10 +46,10 @@ def train() -> None:
 )
 @click.option(
     "--form",
-    default="absolute",
+    default="squared",
     show_default=True,
     type=click.Choice(["absolute", "chi-square", "squared"]),
-    help="What is weighed: |a-b|, (a-b)^2/(|a|+|b|), or (a-b)^2 of each feature.",
+    help="What is weighed of each feature: |a-b|, (a-b)^2/(|a|+|b|), or (a-b)^2.",
 )
 @click.option(
     "--out",

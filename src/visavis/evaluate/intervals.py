@@ -98,6 +98,8 @@ def _beta_quantile(share: float, a: float, b: float) -> float:
     low, high = 0.0, 1.0
     while high - low > 1e-12 * high:
         middle = (low + high) / 2
+        if not low < middle < high:  # a quantile below the smallest number there is
+            break
         low, high = (middle, high) if _beta_cdf(middle, a, b) < share else (low, middle)
     return (low + high) / 2
 

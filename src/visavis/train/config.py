@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -167,6 +167,9 @@ class TrainConfig:
         go on from.
     dimension
         Of the encodings; None takes the architecture's own.
+    first, first_steps
+        Other terms to begin with, for so many steps: a classification that sorts the people
+        roughly before triplets do it finely. A pretrained start needs none.
     people, images
         P x K: each batch holds so many people, and so many images of each.
     steps
@@ -187,6 +190,8 @@ class TrainConfig:
         default_factory=lambda: ObjectiveConfig(((Term.TRIPLET, 1.0),), mining=Mining.SEMI_HARD)
     )
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    first: tuple[tuple[Term, float], ...] = ()
+    first_steps: int = 0
     people: int = 32
     images: int = 4
     steps: int = 5000
@@ -204,6 +209,22 @@ class TrainConfig:
         _must(self.people >= 2, "a batch needs two people or more, or there are no negatives")
         _must(self.images >= 2, "a batch needs two images or more of each person, for positives")
         _must(self.steps >= 1 and self.keep_every >= 1, "a run takes a step or more")
+
+        _must(
+            0 <= self.first_steps < self.steps and bool(self.first) == bool(self.first_steps),
+            "what to begin with takes some steps, and leaves some of the run's",
+        )
+
+    @property
+    def whole(self) -> ObjectiveConfig:
+        """The objective with every term that has its time, whatever its weight then."""
+        terms = dict(self.first) | dict(self.objective.terms)
+        return replace(self.objective, terms=tuple(terms.items()))
+
+    def weights_at(self, step: int) -> dict[Term, float]:
+        """Give what each term counts at a step; 0 before its time and after."""
+        now = dict(self.first if step < self.first_steps else self.objective.terms)
+        return {term: now.get(term, 0.0) for term, _ in self.whole.terms}
 
     def as_json(self) -> dict[str, Any]:
         """Give a JSON object that ``of_json`` reads back."""
@@ -248,7 +269,7 @@ def _build(kind: type, stored: dict[str, Any]) -> Any:  # noqa: ANN401 - whateve
     for name, value in stored.items():
         if name in _PARTS and isinstance(value, dict):
             made[name] = _build(_PARTS[name], value)
-        elif name == "terms":
+        elif name in {"terms", "first"}:
             made[name] = tuple((Term(term), float(weight)) for term, weight in value)
         elif name in _ENUMS:
             made[name] = _ENUMS[name](value)

@@ -22,6 +22,7 @@ from visavis.models import Cores, Manifest, ModelStore, Precision, RuntimeName
 from visavis.models.manifest import Kind, write_manifest
 from visavis.train.card import card
 from visavis.train.export import export_onnx
+from visavis.train.sampler import paired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -122,7 +123,8 @@ def _manifest(trained: Trained, onnx: Path, name: str, licence: str) -> Manifest
         f"{weight:g} {term}" if weight != 1 else str(term)
         for term, weight in config.objective.terms
     )
-    learnt = sum(int(pack.offsets[p + 1] - pack.offsets[p]) for p in trained.split.train)
+    people = paired(pack.offsets, trained.split.train)  # of whom alone it learns
+    learnt = int((pack.offsets[people + 1] - pack.offsets[people]).sum())
     return Manifest(
         name=name,
         kind=Kind.ENCODER,
@@ -132,8 +134,7 @@ def _manifest(trained: Trained, onnx: Path, name: str, licence: str) -> Manifest
         licence=licence,
         origin=f"trained with visavis from {_from(start.name, start.pretrained)}: {terms}",
         training_data=(
-            f"{learnt:,} photographs of {len(trained.split.train):,} people, pack "
-            f"{pack.digest[:16]}"
+            f"{learnt:,} photographs of {len(people):,} people, pack {pack.digest[:16]}"
         ),
         preprocessing=start.preprocessing,
     )

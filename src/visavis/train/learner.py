@@ -72,6 +72,11 @@ class Siamese(nn.Module):
         self.augment = augment
         self.objective = objective
         self._gather = gather
+        self._compiled: tuple[Any, ...] = ()
+
+    def compile_encoder(self) -> None:
+        """Have torch compile the encoder for learning; it is checked and kept as it is."""
+        self._compiled = (torch.compile(self.encoder, dynamic=False),)
 
     def forward(
         self, crops: Tensor, labels: Tensor, kept: Tensor | None, seed: int
@@ -85,7 +90,8 @@ class Siamese(nn.Module):
         seed
             For what the objective draws, the same in all processes.
         """
-        vectors = self.encoder(self.augment(crops))
+        encode = self._compiled[0] if self._compiled else self.encoder
+        vectors = encode(self.augment(crops))
         with torch.autocast(vectors.device.type, enabled=False):
             vectors, labels = self._gather(vectors.float()), self._gather(labels)
             kept = None if kept is None else self._gather(kept)

@@ -51,7 +51,8 @@ def train(run: Run) -> str:
     while learner.step < config.steps and not _stopping(run):
         step = learner.step
         learner.set_rate(settings.rate_at(step, config.steps) * keeper.rate_factor(step))
-        learner.siamese.objective.mining = keeper.mining
+        objective = learner.siamese.objective
+        objective.mining, objective.weights = keeper.mining, config.weights_at(step)
         learner.optimizer.zero_grad()
         for micro in range(step * each, step * each + each):
             batch = run.batches.take(micro)

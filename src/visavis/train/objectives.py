@@ -169,7 +169,7 @@ def parse_objective(text: str) -> tuple[tuple[Term, float], ...]:
 
 
 class Objective(nn.Module):
-    """A weighted sum of terms; ``mining`` may be changed while a run goes on.
+    """A weighted sum of terms; ``mining`` and ``weights`` may be changed while a run goes on.
 
     Parameters
     ----------
@@ -183,6 +183,7 @@ class Objective(nn.Module):
         super().__init__()
         self.config = config
         self.mining = config.mining
+        self.weights = dict(config.terms)
         self._losses = nn.ModuleDict(
             {str(t): _loss(t, config, (dimension, people)) for t, _ in config.terms if t in _MADE}
         )
@@ -214,13 +215,19 @@ class Objective(nn.Module):
             loss = vectors.sum() * 0  # keeps the graph whole where nothing was found to learn
             parts: dict[str, Tensor] = {}
             active: Tensor | None = None
-            for term, weight in self.config.terms:
+            for term, weight in self.weights.items():
+                if not weight:  # its time is not come, or over; its weights stay as they are
+                    loss = loss + sum(w.sum() * 0 for w in self._weights_of(term))
+                    continue
                 value, share = self._term(term, vectors, labels, kept)
                 loss = loss + weight * value
                 parts[str(term)] = value.detach()
                 active = share if share is not None and term != Term.CONTRASTIVE else active
                 active = share if active is None else active
         return Outcome(loss, parts, active)
+
+    def _weights_of(self, term: Term) -> list[Tensor]:
+        return list(self._losses[term].parameters()) if term in self._losses else []
 
     def _term(
         self, term: Term, vectors: Tensor, labels: Tensor, kept: Tensor | None

@@ -35,7 +35,7 @@ class HeadConfig:
     Attributes
     ----------
     form
-        The features of a pair.
+        The features of a pair. Squared ones are the only ones among which the plain distance is.
     strengths
         Rising values of scikit-learn's C to choose among: a small one holds the weights to equal
         ones, a large one leaves them free.
@@ -43,7 +43,7 @@ class HeadConfig:
         Groups of people that the choice is made over.
     """
 
-    form: Form = Form.ABSOLUTE
+    form: Form = Form.SQUARED
     pairs: PairChoice = field(default_factory=PairChoice)
     strengths: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
     folds: int = 5

@@ -118,7 +118,7 @@ def train_encoder(  # noqa: PLR0913 - what is learnt from, how, and who is told
         seed_everything(config.seed, verbose=False)
         start = open_start(config.start, config.dimension, pack, store)
         learner = _learner(config, start, len(people), fabric)
-        wants = Term.KEEP in {term for term, _ in config.objective.terms}
+        wants = Term.KEEP in {term for term, _ in config.whole.terms}
         kept = kept_encodings(start, pack, store, out / KEPT) if wants else None
         sampler = PeopleSampler(pack.offsets, people, config.people, config.images, config.seed)
         place = (fabric.global_rank, fabric.world_size)
@@ -188,11 +188,11 @@ def _fabric(config: TrainConfig) -> Fabric:
 
 def _learner(config: TrainConfig, start: Start, people: int, fabric: Fabric) -> Learner:
     encoder = Encoder(start.network, start.preprocessing)
-    objective = Objective(config.objective, start.dimension, people)
+    objective = Objective(config.whole, start.dimension, people)
     siamese = Siamese(encoder, Augment(config.augment), objective, _gather(fabric))
     siamese.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.hardware.compiled:
-        encoder.network.compile()
+        siamese.compile_encoder()
     optimizer = optimizer_for(config, siamese)
     model, wrapped = fabric.setup(siamese, optimizer)
     average = average_of(config, encoder)
@@ -220,11 +220,16 @@ def _watch(pack: Pack, people: NDArray[np.int64], config: TrainConfig) -> Watch:
 def _threads(wanted: int) -> Iterator[None]:
     """Give torch so many threads, and have it compute the same way each time."""
     before, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
     torch.set_num_threads(wanted or before)
     if not torch.cuda.is_available():
         torch.use_deterministic_algorithms(True)
+        # Only what reads memory before writing it would need that, and nothing here does.
+        memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_num_threads(before)
         torch.use_deterministic_algorithms(strict)
+        memory.fill_uninitialized_memory = filled
