@@ -47,7 +47,7 @@ RECIPES = {
     "softmax": ("softmax", Mining.SEMI_HARD, 1e-3),
     "arcface": ("arcface", Mining.SEMI_HARD, 1e-3),
     "arcface+triplet": ("arcface+10*triplet", Mining.SEMI_HARD, 1e-3),
-    "arcface, then triplet": ("triplet", Mining.SEMI_HARD, 1e-3),
+    "arcface-then-triplet": ("triplet", Mining.SEMI_HARD, 1e-3),
 }
 
 
@@ -166,7 +166,7 @@ def fold_pairs(path: Path, fold: int) -> Pairs:
 
 
 def measured(
-    encoder: nn.Module, pack: Pack, pairs: Pairs, groups: Groups, width: int = 0
+    encoder: nn.Module, pack: Pack, pairs: Pairs, groups: Groups, width: float = 0
 ) -> dict[str, Any]:
     """Measure on a fold's pairs, and on all pairs of its people, with the others' threshold."""
     device = torch.device("cpu")

@@ -148,7 +148,8 @@ def test_a_split_is_disjoint_complete_sorted_and_of_its_shares(counts, first, se
     for several in (True, False):
         of = [n for n, c in enumerate(counts) if (c >= 2) == several]
         for part, share in ((split.validation, first), (split.calibration, second)):
-            assert abs(np.isin(of, part).sum() - share * len(of)) <= 1
+            wanted = max(share * len(of), 2 if several and share else 0)
+            assert abs(np.isin(of, part).sum() - wanted) <= 1
     again = split_people(offsets, (first, second), seed)
     assert np.array_equal(again.train, split.train)
 
@@ -158,10 +159,15 @@ def test_a_split_without_calibration_gives_none_away_for_it():
     assert (len(split.train), len(split.validation), len(split.calibration)) == (10, 10, 0)
 
 
-@pytest.mark.parametrize("shares", [(0.01, 0.1), (0.1, 0.01), (0.5, 0.45)])
-def test_a_group_without_two_people_of_pairs_is_refused(shares):
-    counts = [2] * 20 + [1] * 300
-    with pytest.raises(ProtocolRefused, match="20 people with two images or more are too few"):
+def test_even_a_small_share_holds_two_people():
+    split = split_people(offsets_of([2] * 6), (0.1, 0.1), 0)
+    assert [len(part) for part in (split.train, split.validation, split.calibration)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("people", "shares"), [(20, (0.5, 0.45)), (5, (0.1, 0.1))])
+def test_a_group_without_two_people_of_pairs_is_refused(people, shares):
+    counts = [2] * people + [1] * 300
+    with pytest.raises(ProtocolRefused, match=f"{people} people with two images or more are too"):
         split_people(offsets_of(counts), shares, 0)
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from visavis.models import ModelStore
     from visavis.train.progress import Progress
 
-CONFIG, KEPT = "config.json", "kept.npy"
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +119,7 @@ def train_encoder(  # noqa: PLR0913 - what is learnt from, how, and who is told
         start = open_start(config.start, config.dimension, pack, store)
         learner = _learner(config, start, len(people), fabric)
         wants = Term.KEEP in {term for term, _ in config.whole.terms}
-        kept = kept_encodings(start, pack, store, out / KEPT) if wants else None
+        kept = kept_encodings(start, pack, store, out) if wants else None
         sampler = PeopleSampler(pack.offsets, people, config.people, config.images, config.seed)
         place = (fabric.global_rank, fabric.world_size)
         batches = Batches(pack, sampler, people, kept, place, config.hardware.workers)

@@ -140,7 +140,7 @@ def split_people(pack_offsets: NDArray[np.int64], shares: tuple[float, float], s
     """Divide the people into those who train, those who choose, and those who calibrate.
 
     People with one image and people with more are divided alike, so that each group holds its
-    share of both.
+    share of both, and two people with more at least.
 
     Parameters
     ----------
@@ -160,8 +160,9 @@ def split_people(pack_offsets: NDArray[np.int64], shares: tuple[float, float], s
     groups: list[list[NDArray[np.int64]]] = [[], [], []]
     for several in (True, False):
         people = chance.permutation(np.flatnonzero((counts >= 2) == several))
-        ends = [round(shares[0] * len(people)), round(sum(shares) * len(people))]
-        parts = np.split(people, ends)
+        least = 2 if several else 0  # who judges needs two people to tell apart
+        sizes = [max(round(share * len(people)), least if share else 0) for share in shares]
+        parts = np.split(people, np.cumsum(sizes))
         for group, part, share in zip(groups, parts, (*shares, 1.0), strict=True):
             if several and share > 0 and len(part) < 2:
                 raise ProtocolRefused(

@@ -88,10 +88,10 @@ def kept_encodings(
     start: Start,
     pack: Pack,
     store: ModelStore,
-    path: Path,
+    folder: Path,
     told: Callable[[int], None] = lambda _: None,
 ) -> NDArray[np.float32]:
-    """Encode every crop of a pack by the encoder a run starts from; kept in a file and mapped.
+    """Encode every crop of a pack by the encoder a run starts from; kept in its folder and mapped.
 
     Returns
     -------
@@ -105,6 +105,8 @@ def kept_encodings(
     if start.pretrained is None:
         raise TrainingRefused("'keep' holds on to what a pretrained encoder knows: start from one")
     shape = (len(pack), start.dimension)
+    of = f"{pack.digest[:12]}-{start.pretrained.sha256[:12]}"
+    path = folder / f"kept-{of}.npy"
     if path.is_file():
         stored: NDArray[np.float32] = np.load(path, mmap_mode="r")
         if stored.shape == shape:

@@ -154,7 +154,7 @@ def chosen_rows(
 
 
 def encode_rows(
-    encoder: nn.Module, pack: Pack, rows: NDArray[np.int64], device: torch.device, width: int = 0
+    encoder: nn.Module, pack: Pack, rows: NDArray[np.int64], device: torch.device, width: float = 0
 ) -> NDArray[np.float32]:
     """Encode photographs of a pack to unit rows (N, D), the network at rest."""
     training = encoder.training
