@@ -60,7 +60,8 @@ def main() -> None:
             print(f"{seconds:6.0f} s step {progress.step}: loss {v.loss:.4f} mated {v.mated:.3f}")
 
     folder = asked.out or Path(tempfile.mkdtemp(prefix="small-faces-"))
-    trained = train_encoder(asked.pack, folder, config, store, told=told)
+    resume = (folder / "last.ckpt").exists()  # a run that has ended is only measured again
+    trained = train_encoder(asked.pack, folder, config, store, resume=resume, told=told)
     start = open_start("sface", None, pack, store)
     before = Encoder(start.network, start.preprocessing).eval()
     groups = (apart, trained.split.validation)
