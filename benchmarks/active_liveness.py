@@ -132,6 +132,7 @@ def main() -> None:
             found = case.verdict(kind)
             frames += found.frames
             outcomes[kind]["passed" if found.passed else str(found.failure)] += 1
+            print(f"{i + 1} of {asked.people}: {kind}", end="\r", file=sys.stderr, flush=True)
             if found.passed != (kind == "genuine"):
                 print(
                     f"{taken[i][0]} {kind}: {found.reasons} {found.distance}",
@@ -150,7 +151,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path, required=True, help="LFW, a folder a person")
     parser.add_argument("--people", type=int, default=200)
-    parser.add_argument("--first", type=int, default=100, help="so many are passed over")
+    parser.add_argument("--first", type=int, default=400, help="so many are passed over")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     return parser.parse_args()
 

@@ -25,6 +25,7 @@ from visavis.errors import (
 DOCS = Path(__file__).parents[1] / "docs" / "errors.md"
 
 CODES = {
+    "ChallengeRefused": "challenge_refused",
     "DuplicatePerson": "duplicate_person",
     "EncoderMismatch": "encoder_mismatch",
     "GalleryBusy": "gallery_busy",
@@ -60,8 +61,11 @@ CODES = {
     "PoorQuality": "poor_quality",
     "SeveralFaces": "several_faces",
     "TemplateRefused": "template_refused",
+    "TooManyAttempts": "too_many_attempts",
     "TrainingRefused": "training_refused",
     "CheckpointRefused": "checkpoint_refused",
+    "VideoTooLong": "video_too_long",
+    "VideoUnreadable": "video_unreadable",
     "VisavisError": "error",
 }
 """Public: a code that changes breaks a script that reads it. New errors are added here."""

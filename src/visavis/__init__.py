@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from visavis.engine import Engine, EngineConfig
     from visavis.errors import VisavisError
     from visavis.image import Source
-    from visavis.values import Decision, Embedding, Identification
+    from visavis.liveness.policy import Policy
+    from visavis.values import Decision, Embedding, Identification, Liveness
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,8 @@ __all__ = [
     "Engine",
     "EngineConfig",
     "Identification",
+    "Liveness",
+    "Policy",
     "VisavisError",
     "__version__",
     "compare",
@@ -43,6 +46,8 @@ _HOMES = {
     "Engine": "visavis.engine",
     "EngineConfig": "visavis.engine",
     "Identification": "visavis.values",
+    "Liveness": "visavis.values",
+    "Policy": "visavis.liveness.policy",
     "VisavisError": "visavis.errors",
     "distance": "visavis.decide",
 }

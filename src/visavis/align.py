@@ -103,3 +103,62 @@ def _shrunk(
     # The centre of small pixel u lies at big pixel by * u + (by - 1) / 2.
     back = np.array([[by, 0, left + (by - 1) / 2], [0, by, top + (by - 1) / 2], [0, 0, 1.0]])
     return small, matrix @ back
+
+
+def surroundings(image: Image, face: Face, scale: float, size: int) -> np.ndarray:
+    """Cut out the square around a face, upright as the picture, for what looks beyond the face.
+
+    Parameters
+    ----------
+    scale
+        How many times the longer side of the face's box the square is wide and high.
+    size
+        Height and width of the result in pixels.
+
+    Returns
+    -------
+    (size, size, 3) uint8 RGB. What lies outside the picture repeats its border.
+    """
+    side, left, top = _square(face, scale)
+    part, missing = _within(image.pixels, left, top, side)
+    if any(missing):
+        part = cv2.copyMakeBorder(part, *missing, cv2.BORDER_REPLICATE)
+    by = side // (2 * size)
+    if by > 1:  # averaging whole blocks is much faster than shares of pixels
+        rest = side % by
+        part = part[rest // 2 : side - (rest - rest // 2), rest // 2 : side - (rest - rest // 2)]
+        whole = (side // by, side // by)
+        part = np.asarray(cv2.resize(part, whole, interpolation=cv2.INTER_AREA), np.uint8)
+    way = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(part, (size, size), interpolation=way), np.uint8)
+
+
+def inside_surroundings(image: Image, face: Face, scale: float) -> float:
+    """Give the share of that square's area that the picture covers, in [0, 1]."""
+    side, left, top = _square(face, scale)
+    wide = min(image.width, left + side) - max(0, left)
+    high = min(image.height, top + side) - max(0, top)
+    return max(0, wide) * max(0, high) / (side * side)
+
+
+def _square(face: Face, scale: float) -> tuple[int, int, int]:
+    """Give side, left and top of the square around a face's box, in whole pixels."""
+    x, y, wide, high = face.box
+    side = max(1, min(_LONGEST, round(scale * max(wide, high))))
+    return side, round(x + wide / 2 - side / 2), round(y + high / 2 - side / 2)
+
+
+def _within(
+    pixels: np.ndarray, left: int, top: int, side: int
+) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """Cut what the picture has of a square, at least a pixel.
+
+    Also counts what is missing: rows above and below, columns to the left and right.
+    """
+    height, width = pixels.shape[:2]
+    x0, x1 = max(0, min(left, width - 1)), min(width, max(left + side, 1))
+    y0, y1 = max(0, min(top, height - 1)), min(height, max(top + side, 1))
+    over = (y0 - top, top + side - y1, x0 - left, left + side - x1)
+    # A square wholly outside keeps one line of the border; the rest is that line repeated.
+    up, down, before, after = (max(0, each) for each in over)
+    return pixels[y0:y1, x0:x1], (up, down, before, after)

@@ -6,9 +6,10 @@
     ├── InputRefused            the photograph or the request cannot be used
     │   ├── ImageRefused        not a picture that can be read
     │   │   ├── ImageNotFound, ImageUnreadable, ImageTooLarge, ImageTooSmall
-    │   ├── NoFaceFound, SeveralFaces, PoorQuality
+    │   │   ├── VideoUnreadable, VideoTooLong
+    │   ├── NoFaceFound, SeveralFaces, PoorQuality, TooManyAttempts
     │   ├── PackRefused, PackUnwritable, TrainingRefused, CheckpointRefused
-    │   └── NameRefused, ProtocolRefused
+    │   └── NameRefused, ProtocolRefused, ChallengeRefused
     ├── GalleryError            the store of people
     │   ├── GalleryUnusable, GalleryReadOnly, GalleryBusy, GalleryFull, GalleryTooNew
     │   ├── PersonUnknown, PersonExists, PersonMismatch, DuplicatePerson, TemplateRefused
@@ -70,6 +71,18 @@ class ImageTooSmall(ImageRefused):
     code = "image_too_small"
 
 
+class VideoUnreadable(ImageRefused):
+    """No video, damaged before its first frame, or of a kind that is not decoded."""
+
+    code = "video_unreadable"
+
+
+class VideoTooLong(ImageRefused):
+    """More seconds, frames or bytes of video than the limit, or without an end."""
+
+    code = "video_too_long"
+
+
 class NoFaceFound(InputRefused):
     """The image holds no face that the detector trusts."""
 
@@ -88,10 +101,29 @@ class PoorQuality(InputRefused):
     code = "poor_quality"
 
 
+class TooManyAttempts(InputRefused):
+    """A subject failed too often within a short time, and has to wait.
+
+    ``seconds`` says how long, from when it was raised.
+    """
+
+    code = "too_many_attempts"
+
+    def __init__(self, message: str, seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class ProtocolRefused(InputRefused):
     """A list of pairs, people or presentations that nothing can be measured on."""
 
     code = "protocol_refused"
+
+
+class ChallengeRefused(InputRefused):
+    """A challenge that was not issued here, has expired, or was answered before."""
+
+    code = "challenge_refused"
 
 
 class PackRefused(InputRefused):

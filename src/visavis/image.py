@@ -1,21 +1,29 @@
-"""Bytes, a path or an array to an Image: RGB, uint8, upright, bounded."""
+"""Bytes, a path, an array or a video to Images: RGB, uint8, upright, bounded."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import io
+import math
 import os
 import stat
 import struct
 import threading
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from visavis.errors import ImageNotFound, ImageTooLarge, ImageTooSmall, ImageUnreadable
+from visavis.errors import (
+    ImageNotFound,
+    ImageTooLarge,
+    ImageTooSmall,
+    ImageUnreadable,
+    VideoTooLong,
+    VideoUnreadable,
+)
 from visavis.values import Image
 
 if TYPE_CHECKING:
@@ -106,13 +114,19 @@ def read_bytes(source: bytes | str | os.PathLike[str], limits: Limits = DEFAULT_
         _check_bytes(len(source), limits, "image")
         return source
     name = os.fspath(source)
+    with _regular(name) as file:
+        _check_bytes(os.fstat(file.fileno()).st_size, limits, name)
+        return file.read()
+
+
+@contextlib.contextmanager
+def _regular(name: str) -> Iterator[BinaryIO]:
+    """Open a file to read; raises ImageNotFound for what is none, without waiting for it."""
     try:
         with open(name, "rb", opener=_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ImageNotFound(f"{name}: not a regular file")
-            _check_bytes(status.st_size, limits, name)
-            return file.read()
+            yield file
     except IsADirectoryError:
         raise ImageNotFound(f"{name}: is a directory; name the photographs in it") from None
     except OSError as missing:
@@ -331,3 +345,178 @@ def _check_pixels(width: int, height: int, most: int, limits: Limits, name: str)
             f"{name}: {width} x {height} pixels; a face needs at least "
             f"{limits.min_side} pixels on the shorter side"
         )
+
+
+# Videos
+
+_MOVING = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mjpeg"}
+_MOVING |= {".mjpg", ".3gp", ".ogv", ".flv", ".wmv"}
+_CONTAINERS = {
+    b"\x1aE\xdf\xa3": 0,  # Matroska, WebM
+    b"AVI ": 8,
+    b"OggS": 0,
+    b"FLV\x01": 0,
+    b"\0\0\x01\xba": 0,  # MPEG programme stream
+    b"\0\0\x01\xb3": 0,  # MPEG video
+    b"0&\xb2u\x8ef\xcf\x11": 0,  # ASF
+    b"moov": 4,
+    b"mdat": 4,
+    b"wide": 4,
+}
+"""Where each container says what it is. FFmpeg knows more, and some of it would fetch other files
+and addresses that a stranger's file names: playlists, concatenations, session descriptions."""
+_STILL = {b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"}
+"""Brands of ISO files that hold pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoLimits:
+    """How much of a video is read, and of what size.
+
+    Attributes
+    ----------
+    max_bytes
+        Of the file.
+    max_seconds, max_frames
+        Of the video. A longer one is refused, and not cut: nobody would know what was left out.
+    max_pixels
+        Of a frame.
+    """
+
+    max_bytes: int = 1024 * 1024 * 1024
+    max_seconds: float = 60.0
+    max_frames: int = 20_000
+    max_pixels: int = 36_000_000
+
+
+DEFAULT_VIDEO = VideoLimits()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A picture of a video, and how many seconds after its beginning it was taken."""
+
+    image: Image
+    seconds: float
+
+
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Tell from its first bytes or its name whether a file is, or means to be, a video.
+
+    Raises
+    ------
+    ImageNotFound
+        As ``read_bytes``.
+    """
+    with _regular(os.fspath(path)) as file:
+        head = file.read(_HEAD)
+    return _contained(head) or os.path.splitext(path)[1].lower() in _MOVING  # noqa: PTH122
+
+
+def read_frames(
+    path: str | os.PathLike[str], limits: VideoLimits = DEFAULT_VIDEO, every: float = 0.0
+) -> Iterator[Frame]:
+    """Decode a video frame by frame, upright, in the order they are shown.
+
+    Parameters
+    ----------
+    every
+        Give a frame only when so many seconds have passed since the last one; 0 gives all.
+
+    Yields
+    ------
+    Frames whose seconds never go back: where the file's own do, the frame rate counts on.
+    Frames may differ in size. A video that is cut short or damaged further on ends there.
+
+    Raises
+    ------
+    ImageNotFound
+        As ``read_bytes``; also for a camera or a pipe, which have no end.
+    VideoUnreadable
+        No container that is known, or not one frame of it can be decoded.
+    VideoTooLong
+        When a limit of ``limits`` on bytes, seconds or frames is passed.
+    ImageTooLarge, ImageTooSmall
+        For a frame, as for a picture.
+    """
+    name = os.fspath(path)
+    _check_video(name, limits)
+    shape = Limits(max_pixels=limits.max_pixels)
+    last, due, given = -math.inf, -math.inf, 0
+    for seconds, decoded in _decoded(name, limits, shape):
+        last = seconds
+        if seconds + _JITTER >= due:
+            due = seconds + every
+            pixels = decoded()
+            if pixels is not None:
+                given += 1
+                _check_pixels(pixels.shape[1], pixels.shape[0], shape.max_pixels, shape, name)
+                yield Frame(Image(pixels, source=f"{name} at {seconds:.2f} s"), seconds)
+    if not given:
+        why = "its frames" if last > -math.inf else "it"
+        raise VideoUnreadable(f"{name}: {why} cannot be decoded: damaged, or of a rare kind")
+
+
+_HEAD = 4 * 188
+_JITTER = 1e-3
+"""Of timestamps, in seconds."""
+
+
+def _check_video(name: str, limits: VideoLimits) -> None:
+    with _regular(name) as file:
+        size, head = os.fstat(file.fileno()).st_size, file.read(_HEAD)
+    if size > limits.max_bytes:
+        raise VideoTooLong(
+            f"{name}: {size / 1e6:.0f} MB; at most {limits.max_bytes / 1e6:.0f} MB are read"
+        )
+    # Raw MJPEG begins as one picture does, so there its name must say it.
+    moving = head.startswith(_JPEG) and name.lower().endswith((".mjpeg", ".mjpg"))
+    if not moving and not _contained(head):
+        what = "is empty" if not size else "holds no video that can be read"
+        raise VideoUnreadable(f"{name}: the file {what} (MP4, MOV, AVI, MKV, WebM, MPEG, MJPEG)")
+
+
+def _contained(head: bytes) -> bool:
+    if head[4:8] == b"ftyp":
+        return head[8:12] not in _STILL
+    stream = len(head) == _HEAD and all(head[at] == 0x47 for at in range(0, _HEAD, 188))
+    return stream or any(head.startswith(word, at) for word, at in _CONTAINERS.items())
+
+
+def _decoded(
+    name: str, limits: VideoLimits, shape: Limits
+) -> Iterator[tuple[float, Callable[[], NDArray[np.uint8] | None]]]:
+    """Give the time of every frame and what decodes it; a frame not wanted costs less."""
+    import cv2  # noqa: PLC0415 - pictures do without
+
+    # An absolute path, or FFmpeg would take what looks like an address for one.
+    video = cv2.VideoCapture(os.path.abspath(name), cv2.CAP_FFMPEG)  # noqa: PTH100
+    try:
+        if not video.isOpened():
+            return
+        video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        size = (video.get(each) for each in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        wide, high = (int(each) if math.isfinite(each) else 0 for each in size)
+        _check_pixels(wide, high, shape.max_pixels, shape, name)
+        rate = video.get(cv2.CAP_PROP_FPS)
+        step = 1 / rate if 0.1 <= rate <= 1000 else 0.04
+
+        def decode() -> NDArray[np.uint8] | None:
+            right, pixels = video.retrieve()
+            return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)) if right else None
+
+        seconds, number = -step, 0
+        while video.grab():
+            number += 1
+            told = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            seconds = told if told > seconds and math.isfinite(told) else seconds + step
+            if number > limits.max_frames or seconds > limits.max_seconds:
+                raise VideoTooLong(
+                    f"{name}: longer than {limits.max_seconds:g} seconds or "
+                    f"{limits.max_frames} frames: cut it to what shows the face"
+                )
+            yield seconds, decode
+    except cv2.error as broken:
+        raise VideoUnreadable(f"{name}: cannot be decoded: {broken.err}") from broken
+    finally:
+        video.release()

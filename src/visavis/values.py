@@ -250,6 +250,66 @@ class OperatingPoint:
     extrapolated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """The answer to "is a live human before the camera?".
+
+    Attributes
+    ----------
+    live
+        None when it cannot be told: no face, several, or one that is cut by the border; the
+        reasons say which. What cannot be told is never taken for live.
+    score
+        In [0, 1], higher is more likely live (bona fide); None when there is none.
+    threshold
+        Live when ``score >= threshold``.
+    bpcer, apcer
+        What the threshold stands for, as measured: the shares of live people that are turned
+        away, and of the most dangerous kind of attack that pass (ISO/IEC 30107-3). None where
+        nobody measured it.
+    model
+        What judged, by name.
+    reasons
+        In words.
+    """
+
+    live: bool | None
+    score: float | None = None
+    threshold: float | None = None
+    bpcer: float | None = None
+    apcer: float | None = None
+    model: str = ""
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a policy says of the liveness that was seen; recognition has no part in it.
+
+    Attributes
+    ----------
+    policy
+        Its name: ``passive``, ``active`` or ``passive-and-active``.
+    satisfied
+        Every part that the policy asks for found a live human.
+    passive, active
+        What each part answered; None where it was not asked for, or not given.
+    bpcer, apcer
+        Upper bounds on the policy's own rates, from those of its parts: live people turned away,
+        attacks let through. None where a part's rate is not known.
+    reasons
+        In words.
+    """
+
+    policy: str
+    satisfied: bool
+    passive: Liveness | None = None
+    active: Liveness | None = None
+    bpcer: float | None = None
+    apcer: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sighting:
     """A face together with its quality, as compare, verify and identify report it."""
@@ -265,7 +325,8 @@ class Decision:
     Attributes
     ----------
     accepted
-        True when ``distance <= tau``.
+        True when ``distance <= tau``, and the policy on liveness, if one was asked for, is
+        satisfied.
     distance
         In [0, 4], lower is more alike: squared Euclidean, or the head's (see ``decided_by``).
     tau, fmr
@@ -283,6 +344,8 @@ class Decision:
     probability
         What a head says in [0, 1]: that it is the same person, if both were as likely before.
         None when the plain distance decided.
+    liveness
+        What the policy on liveness says; None when none was asked for.
     """
 
     accepted: bool
@@ -295,6 +358,12 @@ class Decision:
     faces: tuple[Sighting, ...] = ()
     decided_by: DecideBy = DecideBy.DISTANCE
     probability: float | None = None
+    liveness: Ruling | None = None
+
+    @property
+    def matched(self) -> bool:
+        """What recognition alone says, whatever liveness does."""
+        return self.distance <= self.tau
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,12 +380,17 @@ class Identified:
 
     ``person`` is None when no template is within tau: the nearest person is then not named as
     an answer; ``candidates`` holds the nearest people only when they were asked for.
+
+    With a policy on liveness, ``person`` is None too when the policy is not satisfied;
+    ``matched`` is whom recognition alone names, for the record and never to open a door by.
     """
 
     person: Person | None
     distance: float | None
     sighting: Sighting
     candidates: tuple[Candidate, ...] = ()
+    liveness: Ruling | None = None
+    matched: Person | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

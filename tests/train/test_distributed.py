@@ -68,7 +68,7 @@ import sys
 sys.path.insert(0, {here!r})
 from dataclasses import replace
 from pathlib import Path
-from test_run import QUICK
+from test_train_run import QUICK
 from visavis.models import ModelStore
 from visavis.train.config import Hardware
 from visavis.train.run import train_encoder

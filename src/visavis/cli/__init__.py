@@ -17,6 +17,7 @@ _COMMANDS = {
     "compare": "decide",
     "verify": "decide",
     "identify": "decide",
+    "liveness": "liveness",
     "enroll": "enroll",
     "people": "people",
     "models": "models",
@@ -60,6 +61,7 @@ def cli() -> None:
       visavis enroll Ada ada.jpg            one photograph is enough
       visavis verify door.jpg Ada           is it Ada?
       visavis identify door.jpg             who is it, if anybody enrolled?
+      visavis liveness door.jpg             a live face, or a picture of one?
 
     Shell completion (bash; zsh and fish alike):
 
@@ -71,6 +73,9 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit with its status; never with a traceback."""
     as_json = "--json" in sys.argv[1:]
+    # What OpenCV and FFmpeg remark on a damaged video is said in our own words, in one line.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal cannot show must not cost the answer.
         if isinstance(stream, io.TextIOWrapper):

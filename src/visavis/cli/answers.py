@@ -10,7 +10,15 @@ import click
 
 if TYPE_CHECKING:
     from visavis.errors import VisavisError
-    from visavis.values import Decision, Identification, Identified, Quality, Sighting
+    from visavis.values import (
+        Decision,
+        Identification,
+        Identified,
+        Liveness,
+        Quality,
+        Ruling,
+        Sighting,
+    )
 
 SCHEMA = 1
 """Of every JSON object printed; raised when a field changes its meaning or goes."""
@@ -53,9 +61,15 @@ def sighting_json(seen: Sighting) -> dict[str, Any]:
 
 
 def decision_json(decision: Decision) -> dict[str, Any]:
-    """Spell the answer of compare and verify."""
+    """Spell the answer of compare and verify.
+
+    ``decision`` is ``same`` only when everything asked for is satisfied, so that a script which
+    looks at nothing else is safe; what recognition says alone is ``matched``.
+    """
     return {
-        "decision": "same" if decision.accepted else "different",
+        "decision": _decided(decision),
+        "accepted": decision.accepted,
+        "matched": decision.matched,
         "distance": round(decision.distance, 6),
         "tau": round(decision.tau, 6),
         "fmr": decision.fmr,
@@ -63,10 +77,63 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "encoder": decision.encoder,
         "decided_by": str(decision.decided_by),
         "probability": _rounded(decision.probability),
-        "liveness": None,
+        "liveness": ruling_json(decision.liveness),
         "reasons": list(decision.reasons),
         "faces": [sighting_json(seen) for seen in decision.faces],
     }
+
+
+def _decided(decision: Decision) -> str:
+    if decision.accepted:
+        return "same"
+    return "not live" if decision.matched else "different"
+
+
+def liveness_json(judged: Liveness) -> dict[str, Any]:
+    """Spell what one kind of liveness answered."""
+    return {
+        "live": judged.live,
+        "score": _rounded(judged.score),
+        "threshold": _rounded(judged.threshold),
+        "bpcer": judged.bpcer,
+        "apcer": judged.apcer,
+        "model": judged.model,
+        "reasons": list(judged.reasons),
+    }
+
+
+def ruling_json(ruling: Ruling | None) -> dict[str, Any] | None:
+    """Spell what a policy says; null when none was asked for."""
+    if ruling is None:
+        return None
+    parts = {"passive": ruling.passive, "active": ruling.active}
+    return {
+        "policy": ruling.policy,
+        "satisfied": ruling.satisfied,
+        "bpcer": ruling.bpcer,
+        "apcer": ruling.apcer,
+        **{name: liveness_json(part) if part else None for name, part in parts.items()},
+        "reasons": list(ruling.reasons),
+    }
+
+
+def liveness_text(name: str, judged: Liveness) -> str:
+    """Say in a few lines whether something was live."""
+    words = {
+        True: ("live", "green"),
+        False: ("not live", "red"),
+        None: ("cannot be told", "yellow"),
+    }
+    word, colour = words[judged.live]
+    why = ""
+    if judged.score is not None and judged.threshold is not None:
+        why = f" (score {judged.score:.3f}, live from {judged.threshold:.3f}"
+        if judged.bpcer is not None and judged.apcer is not None:
+            why += f", where BPCER {100 * judged.bpcer:.2g} % and APCER {100 * judged.apcer:.2g} %"
+            why += " were measured"
+        why += ")"
+    head = f"{name}: {click.style(word, fg=colour)}{why}"
+    return "\n".join([head, *(f"  {reason}" for reason in judged.reasons)])
 
 
 def _rounded(value: float | None) -> float | None:
@@ -78,12 +145,20 @@ def identified_json(face: Identified) -> dict[str, Any]:
     return {
         **sighting_json(face.sighting),
         "person": face.person.name if face.person else None,
-        "decision": "recognized" if face.person else "not recognized",
+        "decision": _recognised(face),
+        "matched": face.matched.name if face.matched else None,
         "distance": None if face.distance is None else round(face.distance, 6),
         "candidates": [
             {"person": c.person.name, "distance": round(c.distance, 6)} for c in face.candidates
         ],
+        "liveness": ruling_json(face.liveness),
     }
+
+
+def _recognised(face: Identified) -> str:
+    if face.person:
+        return "recognized"
+    return "not live" if face.matched else "not recognized"
 
 
 def decision_text(decision: Decision, yes: str, no: str) -> str:
@@ -102,6 +177,9 @@ def identification_text(name: str, answer: Identification) -> str:
         if face.person:
             who = click.style(face.person.name, fg="green")
             why = f"d = {face.distance:.3f}, tau = {answer.tau:.3f} at FPIR {answer.fpir:g}"
+        elif face.matched and face.liveness:
+            who = click.style("not accepted", fg="red")
+            why = f"looks like {face.matched.name}; the policy {face.liveness.policy} is not met"
         elif face.distance is None:
             who, why = click.style("not recognized", fg="yellow"), "nobody is enrolled"
         else:
@@ -109,4 +187,5 @@ def identification_text(name: str, answer: Identification) -> str:
             why = f"nearest d = {face.distance:.3f}, tau = {answer.tau:.3f} at FPIR {answer.fpir:g}"
         lines.append(f"{name}:{which} {who} ({why})")
         lines += [f"    {c.person.name}: d = {c.distance:.3f}" for c in face.candidates]
+        lines += [f"    {reason}" for reason in (face.liveness.reasons if face.liveness else ())]
     return "\n".join(lines)

@@ -18,12 +18,15 @@ from visavis.cli.answers import (
 from visavis.cli.options import (
     PHOTOGRAPH,
     EngineChoice,
+    LiveChoice,
     complete_person,
     engine_options,
     exit_status_option,
     gallery_option,
     gallery_path,
     json_option,
+    live_option,
+    live_options,
     photograph,
 )
 from visavis.errors import VisavisError
@@ -85,12 +88,15 @@ def compare(
 @click.argument("person", shell_complete=complete_person)
 @fmr_option
 @decide_by_option
+@live_option
+@live_options
 @gallery_option
 @exit_status_option
 @json_option
 @engine_options
 def verify(
     networks: EngineChoice,
+    alive: LiveChoice,
     image: Path,
     person: str,
     fmr: float | None,
@@ -103,15 +109,17 @@ def verify(
 
     \b
     Example:
-      visavis verify door.jpg Ada --exit-status && open-the-gate
+      visavis verify door.jpg Ada --live passive --exit-status && open-the-gate
     """
-    with networks.open(gallery_path(gallery)) as engine:
+    with networks.open(gallery_path(gallery), alive=alive) as engine:
         by = DecideBy(decide_by)
         decision = engine.verify(photograph(image), person, fmr=fmr, decide_by=by)
     if as_json:
         print_json({"person": person, **decision_json(decision)})
     else:
-        click.echo(decision_text(decision, f"it is {person}", f"it is not {person}"))
+        no = f"it looks like {person}, but is not accepted"
+        no = no if decision.matched else f"it is not {person}"
+        click.echo(decision_text(decision, f"it is {person}", no))
     sys.exit(int(exit_status and not decision.accepted))
 
 
@@ -129,12 +137,15 @@ def verify(
     type=click.IntRange(0),
     help="List so many of the nearest people for each face, near enough or not.",
 )
+@live_option
+@live_options
 @gallery_option
 @exit_status_option
 @json_option
 @engine_options
 def identify(
     networks: EngineChoice,
+    alive: LiveChoice,
     images: tuple[Path, ...],
     fpir: float | None,
     candidates: int,
@@ -151,7 +162,7 @@ def identify(
     faces: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
     head: dict[str, Any] = {}
-    with networks.open(gallery_path(gallery)) as engine:
+    with networks.open(gallery_path(gallery), alive=alive) as engine:
         for image in images:
             try:
                 answer = engine.identify(photograph(image), fpir=fpir, candidates=candidates)

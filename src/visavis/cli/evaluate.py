@@ -14,7 +14,14 @@ import click
 
 from visavis.cli import figures
 from visavis.cli.answers import print_json
-from visavis.cli.options import EngineChoice, engine_options, json_option, settings
+from visavis.cli.options import (
+    EngineChoice,
+    LiveChoice,
+    engine_options,
+    json_option,
+    live_options,
+    settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -212,24 +219,54 @@ def identification(
 
 @evaluate.command()
 @click.argument("presentations", type=click.Path(path_type=Path))
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Folder that a list's paths are relative to; default the list's own.",
+)
+@live_options
 @report_option
 @csv_option
+@workers_option
 @json_option
-def liveness(presentations: Path, report: Path | None, csv: Path | None, as_json: bool) -> None:
-    """Measure presentation attack detection from scores: APCER a species, BPCER, EER.
+@engine_options
+def liveness(
+    networks: EngineChoice,
+    alive: LiveChoice,
+    presentations: Path,
+    images: Path | None,
+    report: Path | None,
+    csv: Path | None,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Measure presentation attack detection: APCER a species, BPCER, EER (ISO/IEC 30107-3).
 
-    PRESENTATIONS is CSV ``path,live,score[,species,subject]``; live is 1 or 0, the score in
-    [0, 1], higher for live. Scores may be anybody's: visavis has no liveness model yet.
+    PRESENTATIONS is a folder a class (live, and one for each species of attack), or CSV
+    ``path,live[,species,subject,score]``; live is 1 or 0. Scores may be anybody's, in [0, 1],
+    higher for live; without them visavis judges the pictures itself.
 
     \b
-    Example:
-      visavis evaluate liveness scores.csv --report liveness.html
+    Examples:
+      visavis evaluate liveness shots/ --report liveness.html
+      visavis evaluate liveness shots.csv --images shots/
+      visavis evaluate liveness scores.csv
     """
     from visavis.evaluate.findings import liveness_json, write_curve  # noqa: PLC0415
     from visavis.evaluate.listing import read_presentations  # noqa: PLC0415
     from visavis.evaluate.run import evaluate_liveness  # noqa: PLC0415
+    from visavis.evaluate.scoring import scored  # noqa: PLC0415
 
-    result = evaluate_liveness(read_presentations(presentations), presentations.name)
+    rows = read_presentations(presentations)
+    base = presentations if presentations.is_dir() else images or presentations.parent
+    if any(row.score is not None for row in rows):
+        result = evaluate_liveness(rows, presentations.name)
+    else:
+        cores = workers or os.cpu_count() or 1
+        engine = networks.open(workers=cores, alive=alive)
+        with _bar(engine.config.liveness, len(rows)) as told:
+            judged = scored(engine, rows, base, told, cores)
+        result = evaluate_liveness(judged, presentations.name)
     if csv:
         write_curve(csv, result)
     _finish([result], report, None)
@@ -303,14 +340,19 @@ def _engines(networks: EngineChoice, also: tuple[str, ...], job: Job) -> Iterato
 
 @contextlib.contextmanager
 def _progress(engine: Engine, job: Job, times: int = 1) -> Iterator[Callable[[int], None]]:
+    from visavis.evaluate.run import photographs  # noqa: PLC0415
+
+    with _bar(engine.encoder.name, photographs(job) * times) as told:
+        yield told
+
+
+@contextlib.contextmanager
+def _bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
-    from visavis.evaluate.run import photographs  # noqa: PLC0415
-
-    total = photographs(job) * times
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(engine.encoder.name, total=total)
+        task = progress.add_task(name, total=total)
         yield lambda number: progress.advance(task, number)
 
 

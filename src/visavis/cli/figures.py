@@ -103,6 +103,7 @@ def liveness_text(result: Liveness) -> str:
     for point in result.points:
         lines.append(f"  at threshold {point.threshold:.4f}: BPCER {percent(point.bpcer)}")
         lines += [f"    APCER {species:<12} {percent(r)}" for species, r in point.apcer.items()]
+    lines += [f"  {remark}" for remark in result.remarks]
     return "\n".join(lines)
 
 

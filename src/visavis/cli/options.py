@@ -43,6 +43,39 @@ keep_option = click.option(
 
 
 @dataclass(frozen=True, slots=True)
+class LiveChoice:
+    """What the user said about liveness."""
+
+    policy: str = "off"
+    model: str | None = None
+    bpcer: float | None = None
+    apcer: float | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Give what of it belongs to EngineConfig."""
+        from visavis.liveness.points import Aim, Rate  # noqa: PLC0415
+        from visavis.liveness.policy import Policy  # noqa: PLC0415
+
+        policy = Policy(self.policy)
+        if policy.active:
+            raise click.UsageError(
+                f"--live {policy} asks for a challenge, which is answered before a camera: use "
+                "Engine.verify(..., answered=...) from Python; photographs can be held against "
+                "'--live passive'"
+            )
+        if self.bpcer is not None and self.apcer is not None:
+            raise click.UsageError("name one rate to decide at: --bpcer or --apcer")
+        chosen: dict[str, Any] = {"live": policy}
+        if self.bpcer is not None:
+            chosen["live_at"] = Aim(Rate.BPCER, self.bpcer)
+        if self.apcer is not None:
+            chosen["live_at"] = Aim(Rate.APCER, self.apcer)
+        if self.model is not None:
+            chosen["liveness"] = self.model
+        return chosen
+
+
+@dataclass(frozen=True, slots=True)
 class EngineChoice:
     """What the user said about the networks."""
 
@@ -59,7 +92,9 @@ class EngineChoice:
             raise click.UsageError(f"{other!r}: the precision is int8 or fp32")
         return replace(self, encoder=encoder, precision=precision or None)
 
-    def open(self, gallery: str | None = None, *, workers: int = 1) -> Engine:
+    def open(
+        self, gallery: str | None = None, *, workers: int = 1, alive: LiveChoice | None = None
+    ) -> Engine:
         """Open the engine that was asked for."""
         from visavis.engine import Engine, EngineConfig  # noqa: PLC0415
         from visavis.models import Cores, Precision, RuntimeName  # noqa: PLC0415
@@ -75,6 +110,7 @@ class EngineChoice:
                 cores=cores,
                 pick=Pick(self.pick),
                 store=settings().store,
+                **(alive.settings() if alive else {}),
             ),
         )
 
@@ -129,6 +165,54 @@ def engine_options(command: Command) -> Command:
             metavar="NAME",
             shell_complete=_complete_encoder,
             help="A model of 'visavis models list'.",
+        ),
+    ):
+        gathered = option(gathered)
+    return gathered
+
+
+live_option = click.option(
+    "--live",
+    type=click.Choice(["off", "passive", "active", "passive-and-active"]),
+    default="off",
+    show_default=True,
+    help="What is asked of the face before it may count: to look live in the picture, to have "
+    "answered a challenge, or both.",
+)
+
+
+def live_options(command: Command) -> Command:
+    """Add --liveness-model, --bpcer and --apcer; with --live they arrive as ``alive``."""
+
+    def gathered(
+        liveness_model: str | None,
+        bpcer: float | None,
+        apcer: float | None,
+        live: str = "off",
+        **rest: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        return command(alive=LiveChoice(live, liveness_model, bpcer, apcer), **rest)
+
+    gathered.__doc__ = command.__doc__
+    gathered.__name__ = command.__name__
+    gathered.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in (
+        click.option(
+            "--apcer",
+            type=float,
+            metavar="RATE",
+            help="Decide liveness where so many attacks pass (of the most dangerous kind).",
+        ),
+        click.option(
+            "--bpcer",
+            type=float,
+            metavar="RATE",
+            help="Decide liveness where so many live people are turned away.",
+        ),
+        click.option(
+            "--liveness-model",
+            metavar="NAME",
+            help="Model that judges liveness in a picture; default visavis-live.",
         ),
     ):
         gathered = option(gathered)

@@ -1,4 +1,4 @@
-"""visavis train encoder, pair-head."""
+"""visavis train encoder, pair-head, liveness."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import click
 from visavis.cli.answers import print_json
 from visavis.cli.options import EngineChoice, engine_options, json_option, settings
 from visavis.cli.train_encoder import encoder
+from visavis.cli.train_liveness import liveness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def train() -> None:
-    """Learn from photographs: an encoder, or what says yes or no to a pair.
+    """Learn from photographs: an encoder, what says yes or no to a pair, or liveness.
 
     \b
     Example:
@@ -35,6 +36,7 @@ def train() -> None:
 
 
 train.add_command(encoder)
+train.add_command(liveness)
 
 
 @train.command("pair-head")

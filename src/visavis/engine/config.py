@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from visavis.detect import DetectorConfig
 from visavis.image import Limits
+from visavis.liveness.passive import SHIPPED
+from visavis.liveness.points import Aim
+from visavis.liveness.policy import Policy
 from visavis.models import Cores, ModelStore, Precision, RuntimeName
 from visavis.quality import QualityLimits
 from visavis.values import DecideBy, Pick
@@ -35,6 +38,12 @@ class EngineConfig:
     decide_by
         What compare and verify decide by, unless a call says otherwise: the plain distance, or
         the head that ``visavis train pair-head`` made for the encoder.
+    live
+        What verify and identify ask of a face's liveness, unless a call names another policy.
+    liveness
+        Name of the model that judges pictures; it is opened when it is first asked for.
+    live_at
+        The error rate that it decides at.
     store
         Where models are kept; None is the user's own cache and data directories.
     """
@@ -52,4 +61,7 @@ class EngineConfig:
     detection: DetectorConfig = field(default_factory=DetectorConfig)
     quality: QualityLimits = field(default_factory=QualityLimits)
     decide_by: DecideBy = DecideBy.DISTANCE
+    live: Policy = Policy.OFF
+    liveness: str = SHIPPED
+    live_at: Aim = field(default_factory=Aim)
     store: ModelStore | None = None

@@ -12,17 +12,20 @@ import numpy as np
 from visavis.decide import OperatingCurve, curve_of, squared
 from visavis.detect import Detector
 from visavis.encode import Encoder, embed, open_encoder
+from visavis.engine.alive import Alive, Eyes, told, under
 from visavis.engine.config import EngineConfig
 from visavis.engine.judge import Judge, head_judge
 from visavis.engine.sight import Observed, Photograph, Ready, Sight
 from visavis.errors import (
     DuplicatePerson,
+    EncoderMismatch,
     GalleryRequired,
     InputRefused,
     ModelRefused,
     PersonMismatch,
     PersonUnknown,
     PoorQuality,
+    TooManyAttempts,
 )
 from visavis.models import Kind, ModelStore, Precision, RuntimeName
 from visavis.values import (
@@ -37,17 +40,24 @@ from visavis.values import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from visavis.gallery import Gallery, Hit, Searcher
     from visavis.image import Source
+    from visavis.liveness.active import ActiveSession
+    from visavis.liveness.answer import Verdict
+    from visavis.liveness.challenge import Challenge
+    from visavis.liveness.limits import ActiveConfig
+    from visavis.liveness.policy import Answered, Policy
     from visavis.models import Manifest
-    from visavis.values import Decision, Person, PersonId
+    from visavis.values import Decision, Liveness, Person, PersonId, Ruling
 
 _SAME_PERSON_FMR = 1e-2
 """A photograph added to a person must resemble those there at least so well."""
+_TURNED_FMR = 1e-2
+"""Turning costs distance; a turned face must resemble the others of its session so well."""
 
 
 class Engine:
@@ -67,6 +77,7 @@ class Engine:
         self.config = config or EngineConfig()
         self.encoder = encoder
         self.sight = Sight(detector, self.config, encoder.alignments)
+        self.alive = Alive(self.config, self.sight)
         self._points = curve
         self._gallery = gallery
         self._searcher: Searcher | None = None
@@ -141,6 +152,47 @@ class Engine:
     def embedding(self, photograph: Source) -> Embedding:
         """Encode the one face that a photograph is of; raises NoFaceFound, SeveralFaces."""
         return self._embed([self.sight.subject(self.read(photograph))])[0]
+
+    def liveness(self, photograph: Source) -> Liveness:
+        """Say whether a live human was before the camera, from one photograph.
+
+        An attack, no face and several faces are answers with their reasons, never exceptions.
+
+        Raises
+        ------
+        ImageRefused, ModelError
+        """
+        return self.alive.of_photograph(self.read(photograph))
+
+    def liveness_of(self, frames: Iterable[Source]) -> Liveness:
+        """Say the same from several pictures of one presentation, such as a video's frames.
+
+        Of many, some are judged that are spread over all of them; frames of changing size are
+        welcome. See ``liveness``.
+        """
+        return self.alive.of_frames(self.read(frame) for frame in frames)
+
+    def session(self, challenge: Challenge, config: ActiveConfig | None = None) -> ActiveSession:
+        """Begin to hold frames against a challenge; see ``liveness.active``.
+
+        Raises
+        ------
+        NotCalibrated
+        """
+        from visavis.liveness.active import ActiveSession  # noqa: PLC0415
+        from visavis.liveness.limits import DEFAULT_ACTIVE, Sameness  # noqa: PLC0415
+
+        eyes = Eyes(self.sight, self.encoder)
+        sameness = Sameness(self._same_session, self.curve.verification(_TURNED_FMR).tau)
+        return ActiveSession(challenge, eyes, sameness, config or DEFAULT_ACTIVE)
+
+    def answered(self, verdict: Verdict) -> Answered:
+        """Make of a session's verdict what ``verify`` and ``identify`` take."""
+        return self.alive.answered(verdict, self.encoder)
+
+    @property
+    def _same_session(self) -> float:
+        return self.curve.verification(self.config.fmr).tau
 
     def compare(
         self,
@@ -282,13 +334,15 @@ class Engine:
             squared(a.embedding.vector, b.embedding.vector) <= tau for a in one for b in other
         )
 
-    def verify(
+    def verify(  # noqa: PLR0913 - named options, each with a default
         self,
         photograph: Source,
         person: str,
         *,
         fmr: float | None = None,
         decide_by: DecideBy | None = None,
+        live: Policy | None = None,
+        answered: Answered | None = None,
     ) -> Decision:
         """Decide whether a photograph is of the person it is claimed to be.
 
@@ -298,10 +352,17 @@ class Engine:
             A name or an id; of several templates the nearest counts.
         fmr, decide_by
             As for ``compare``.
+        live
+            What is asked of the face's liveness; None takes the engine's policy. With one, the
+            decision accepts only a face that satisfies it, and failures are counted.
+        answered
+            What came of a challenge, for the policies that ask for one.
 
         Raises
         ------
         PersonUnknown, InputRefused, ModelError
+        TooManyAttempts
+            When the person has to wait, after too many failures under a policy.
         """
         claimed = self.gallery.person(person)
         templates = self.gallery.templates(claimed.id)
@@ -309,13 +370,24 @@ class Engine:
             raise PersonUnknown(f"{claimed.name} has no templates: enrol a photograph")
         judge = self._judge(decide_by)
         point = judge.curve.verification(self._fmr(fmr), len(templates))
-        seen = self.sight.subject(self.read(photograph))
-        probe = self._embed([seen])[0]
-        nearest = min(judge.distance(probe, t) for t in templates)
-        return judge.decision(nearest, point, self.encoder.id, [seen])
+        policy = self.alive.policy(live)
+        with self.alive.attempt(policy, claimed) as attempt:
+            seen = self.sight.subject(self.read(photograph))
+            probe = self._embed([seen])[0]
+            nearest = min(judge.distance(probe, t) for t in templates)
+            decision = judge.decision(nearest, point, self.encoder.id, [seen])
+            ruling = self._ruling(policy, seen, answered, probe.vector)
+            told(attempt, ruling, decision.accepted)
+        return decision if ruling is None else under(decision, ruling)
 
     def identify(
-        self, photograph: Source, *, fpir: float | None = None, candidates: int = 0
+        self,
+        photograph: Source,
+        *,
+        fpir: float | None = None,
+        candidates: int = 0,
+        live: Policy | None = None,
+        answered: Answered | None = None,
     ) -> Identification:
         """Say for every face in a photograph who it is, or that nobody enrolled is.
 
@@ -325,6 +397,9 @@ class Engine:
             The false positive identification rate to decide at; None takes the engine's.
         candidates
             How many of the nearest people to list, whether or not they are near enough.
+        live, answered
+            As for ``verify``. A face that does not satisfy the policy, or whose person has to
+            wait, is not recognised as anybody; its ``liveness`` says why.
 
         Returns
         -------
@@ -338,18 +413,48 @@ class Engine:
         searcher = self._fresh()
         rate = self.config.fpir if fpir is None else fpir
         point = self.curve.identification(rate, len(searcher))
+        policy = self.alive.policy(live)
         found: list[list[Hit]] = []
+        vectors = np.empty((0, 0), np.float32)
         if seen:
             vectors = np.stack([e.vector for e in self._embed(seen)])
             found = searcher.nearest(vectors, max(1, candidates))
         people = self.gallery.people_of([hit.person for hits in found for hit in hits])
-        faces = tuple(
-            _identified(face.sighting, hits, people, point.tau, candidates)
-            for face, hits in zip(seen, found, strict=True)
-        )
+        faces = []
+        for face, vector, hits in zip(seen, vectors, found, strict=True):
+            named = _identified(face.sighting, hits, people, point.tau, candidates)
+            ruling = self._ruling(policy, face, answered, vector)
+            faces.append(named if ruling is None else self._admitted(named, ruling, policy))
         return Identification(
-            faces, point.tau, rate, searcher.people, self.encoder.id, point.extrapolated
+            tuple(faces), point.tau, rate, searcher.people, self.encoder.id, point.extrapolated
         )
+
+    def _ruling(
+        self,
+        policy: Policy,
+        seen: Observed,
+        answered: Answered | None,
+        vector: NDArray[np.float32],
+    ) -> Ruling | None:
+        def same(other: Embedding) -> bool:
+            if other.encoder != self.encoder.id:
+                raise EncoderMismatch("the challenge was judged with another encoder than this one")
+            return squared(vector, other.vector) <= self._same_session
+
+        return self.alive.ruling(policy, seen, answered, same)
+
+    def _admitted(self, named: Identified, ruling: Ruling, policy: Policy) -> Identified:
+        """Take the name from a face that may not have it."""
+        who = named.person
+        if who is None:
+            return replace(named, liveness=ruling)
+        try:
+            with self.alive.attempt(policy, who) as attempt:
+                told(attempt, ruling, matched=True)
+        except TooManyAttempts as wait:
+            ruling = replace(ruling, satisfied=False, reasons=(*ruling.reasons, str(wait)))
+        person = who if ruling.satisfied else None
+        return replace(named, person=person, liveness=ruling)
 
     def read(self, source: Source) -> Photograph:
         """Read a photograph once, within the limits; raises what ``image`` raises."""
@@ -453,4 +558,4 @@ def _identified(
     near = [Candidate(people[h.person], h.distance) for h in hits if h.person in people]
     known = near[0].person if near and near[0].distance <= tau else None
     nearest = near[0].distance if near else None
-    return Identified(known, nearest, sighting, tuple(near[:candidates]))
+    return Identified(known, nearest, sighting, tuple(near[:candidates]), matched=known)

@@ -65,11 +65,13 @@ class Photograph:
 class Observed:
     """A face ready to be encoded, and what there is to say about it.
 
-    The coordinates in ``sighting`` are pixels of the original picture.
+    The coordinates in ``sighting`` are pixels of the original picture, those of ``crop.face`` of
+    ``image``, in which it was found.
     """
 
     sighting: Sighting
     crop: Crop
+    image: Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,12 +135,12 @@ class Sight:
                 f"{photograph.name}: no face found; use a photograph that shows the face from "
                 "the front, larger and in better light"
             )
-        return self._observed(image, self._picked(faces, image, photograph.name))
+        return self.observed(image, self._picked(faces, image, photograph.name))
 
     def everyone(self, photograph: Photograph) -> list[Observed]:
         """Give every face, the largest first; an empty list when there is none."""
         image = photograph.image(self._config.limits)
-        return [self._observed(image, face) for face in self.detector.find(image, Search.ALL)]
+        return [self.observed(image, face) for face in self.detector.find(image, Search.ALL)]
 
     def _picked(self, faces: list[Face], image: Image, name: str) -> Face:
         config = self._config
@@ -153,13 +155,14 @@ class Sight:
             )
         return largest
 
-    def _observed(self, image: Image, face: Face) -> Observed:
+    def observed(self, image: Image, face: Face) -> Observed:
+        """Align and assess a face that was found in a picture."""
         crop = align(image, face)
         quality = assess(image, crop, self._config.quality)
         if self._further:
             crop = replace(crop, further=tuple(align(image, face, each) for each in self._further))
         original = face.scaled(image.reduction) if image.reduction != 1 else face
-        return Observed(Sighting(original, quality), crop)
+        return Observed(Sighting(original, quality), crop, image)
 
 
 def _off_centre(face: Face, image: Image) -> float:

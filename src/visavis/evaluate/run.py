@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ from visavis.evaluate.protocols import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from visavis.decide import OperatingCurve
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from visavis.evaluate.intervals import ByPair, Weights
     from visavis.evaluate.listing import Presentation
     from visavis.evaluate.metrics import Histogram
+    from visavis.evaluate.scoring import Scored
 
     Told = Callable[[int], None]
 
@@ -244,23 +246,33 @@ def _nonmated(
 
 
 def evaluate_liveness(
-    rows: Sequence[Presentation],
+    rows: Sequence[Presentation] | Scored,
     data: str,
     bpcers: Sequence[float] = (0.01, 0.05),
     repeats: int = 1000,
 ) -> Liveness:
     """Measure presentation attack detection on scored presentations (ISO/IEC 30107-3).
 
+    Parameters
+    ----------
+    rows
+        With anybody's scores, or as ``scoring.scored`` judged them: then the first point is at
+        the network's own threshold.
+    bpcers
+        Each gives a point, at the largest threshold with that BPCER here.
+
     Raises
     ------
     ProtocolRefused
         When a presentation has no score.
     """
+    judged = None if isinstance(rows, Sequence) else rows
+    rows = rows if isinstance(rows, Sequence) else rows.rows
     scores = [row.score for row in rows if row.score is not None]
     if len(scores) < len(rows):
         raise ProtocolRefused(
-            "every presentation needs a score in [0, 1], higher for live: add a column 'score' "
-            "(visavis has no liveness model of its own yet)"
+            "every presentation needs a score in [0, 1], higher for live: fill the column 'score', "
+            "or leave it out and visavis judges the pictures itself"
         )
     subjects = {subject: i for i, subject in enumerate(sorted({row.subject for row in rows}))}
     weights = draws(len(subjects), repeats)
@@ -275,13 +287,16 @@ def evaluate_liveness(
         for chosen in [~live & (species == kind)]
     }
     thresholds = [threshold_at_bpcer(alive.score, rate) for rate in bpcers]
+    if judged is not None and judged.threshold is not None:
+        thresholds.insert(0, judged.threshold)
     return Liveness(
-        setting=Setting("scores as given", "", data),
+        setting=Setting(judged.model if judged else "scores as given", "", data),
         live=alive,
         attacks=attacks,
         separation=separation(alive, attacks, weights),
         points=tuple(at_threshold(alive, attacks, t, weights) for t in thresholds),
-        failed={},
+        failed=judged.failed if judged else {},
+        remarks=judged.remarks if judged else (),
     )
 
 

@@ -168,7 +168,7 @@ def _open_sizes(graph: GraphProto, kind: Kind, size: int, name: str) -> None:
         raise ModelRefused(f"{name}: input must be float32; save the network without a cast before")
     if len(sizes) != 4 or sizes[1] not in {0, 3}:
         raise ModelRefused(f"{name}: input must be (N, 3, H, W), found {sizes}")
-    if kind is Kind.ENCODER and any(s not in {0, size} for s in sizes[2:]):
+    if kind is not Kind.DETECTOR and any(s not in {0, size} for s in sizes[2:]):
         raise ModelRefused(
             f"{name}: the encoder must take {size} x {size} pixels, found {sizes[2:]}"
         )

@@ -32,6 +32,8 @@ class Kind(StrEnum):
 
     DETECTOR = "detector"
     ENCODER = "encoder"
+    LIVENESS = "liveness"
+    """Tells a live face from an attack: gives (N, 2), the probabilities of attack and live."""
 
 
 class Format(StrEnum):
@@ -68,6 +70,22 @@ class Preprocessing:
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     alignment: str = ARCFACE_112.name
     mirror: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """How a liveness network wants a face cut out; see ``align.surroundings``.
+
+    Attributes
+    ----------
+    scale
+        How many times the longer side of the face's box is seen.
+    size
+        Height and width of what the network takes, in pixels.
+    """
+
+    scale: float
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +128,8 @@ class Manifest:
     members
         The encoders that an ensemble is made of; it has no file, digest, preprocessing or carrier
         of its own then. Empty for a network.
+    surroundings
+        What a liveness network sees of a face; None for every other kind.
     """
 
     name: str
@@ -125,6 +145,7 @@ class Manifest:
     carrier: Carrier | None = None
     format: Format = Format.ONNX
     members: tuple[Member, ...] = ()
+    surroundings: Surroundings | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not be a manifest, naming the field."""
@@ -185,8 +206,32 @@ class Manifest:
             raise ModelRefused(f"manifest of {self.name}: mirror must be true or false")
         if self.preprocessing.mirror and self.kind is not Kind.ENCODER:
             raise ModelRefused(f"manifest of {self.name}: only an encoder can mirror faces")
+        self._check_surroundings()
         if self.format is Format.DLIB_RESNET and self.kind is not Kind.ENCODER:
             raise ModelRefused(f"manifest of {self.name}: {self.format} holds an encoder")
+
+    def _check_surroundings(self) -> None:
+        seen = self.surroundings
+        if (seen is not None) != (self.kind is Kind.LIVENESS):
+            raise ModelRefused(
+                f"manifest of {self.name}: a liveness network has surroundings (scale and size), "
+                "and no other kind has"
+            )
+        if seen is None:
+            return
+        if not isinstance(seen.scale, int | float) or not 1 <= seen.scale <= 10:
+            raise ModelRefused(f"manifest of {self.name}: surroundings.scale must be in 1 to 10")
+        if not isinstance(seen.size, int) or not 16 <= seen.size <= 1024:
+            raise ModelRefused(
+                f"manifest of {self.name}: surroundings.size must be 16 to 1024 pixels"
+            )
+
+    @property
+    def side(self) -> int:
+        """Height and width in pixels of what the network takes; a detector takes any."""
+        if self.surroundings is not None:
+            return self.surroundings.size
+        return ALIGNMENTS[self.preprocessing.alignment].size
 
     def encoder_id(self, recipe: str) -> EncoderId:
         """Name the vectors this network gives under ``recipe`` (see ``quantize.recipe``).
@@ -242,6 +287,7 @@ def manifest_of(table: dict[str, Any]) -> Manifest:
                 shape[key] = tuple(map(float, value if isinstance(value, list) else [value] * 3))
         shape["channels"] = Channels(shape.get("channels", "RGB"))
         carrier = fields.pop("carrier", None)
+        seen = fields.pop("surroundings", None)
         members = tuple(Member(**member) for member in fields.pop("members", ()))
         if members:
             fields = {"file": "", "sha256": "", "size": 0} | fields
@@ -251,6 +297,7 @@ def manifest_of(table: dict[str, Any]) -> Manifest:
             carrier=Carrier(**carrier) if carrier else None,
             format=Format(fields.pop("format", "onnx")),
             members=members,
+            surroundings=Surroundings(**seen) if seen else None,
             **fields,
         )
     except (TypeError, ValueError, KeyError) as wrong:
@@ -277,6 +324,9 @@ def write_manifest(manifest: Manifest) -> str:
         f'alignment = "{shape.alignment}"',
         f"mirror = {str(shape.mirror).lower()}",
     ]
+    if manifest.surroundings:
+        seen = manifest.surroundings
+        lines += ["", "[surroundings]", f"scale = {float(seen.scale)!r}", f"size = {seen.size}"]
     if manifest.carrier:
         lines += ["", "[carrier]"]
         lines += [f"{k} = {_quoted(v)}" for k, v in asdict(manifest.carrier).items()]

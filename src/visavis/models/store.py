@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visavis.errors import ModelDigestMismatch, ModelNotFound, ModelRefused, ModelUnknown
-from visavis.models.alignment import ALIGNMENTS
 from visavis.models.graph import VERSION, prepare
 from visavis.models.manifest import Kind, Manifest, Precision, read_manifest, write_manifest
 from visavis.models.runtime import Cores, RuntimeName, Session, runtime
@@ -86,8 +85,8 @@ class ModelStore:
     def weights(self, manifest: Manifest) -> Path:
         """Find the weights file of a network and check its digest.
 
-        Looked for, in this order: the model's own folder, the carrier distribution, what
-        ``models pull`` fetched.
+        Looked for, in this order: the model's own folder, this package, the carrier distribution,
+        what ``models pull`` fetched.
 
         Raises
         ------
@@ -294,6 +293,7 @@ class ModelStore:
 
     def _places(self, manifest: Manifest) -> Iterator[Path]:
         yield self.data / manifest.name / manifest.file
+        yield _DATA / manifest.file
         carrier = manifest.carrier
         if carrier:
             try:
@@ -349,8 +349,7 @@ def _one(manifest: Manifest) -> None:
 
 
 def _prepared(manifest: Manifest, weights: Path) -> ModelProto:
-    size = ALIGNMENTS[manifest.preprocessing.alignment].size
-    return prepare(weights, manifest.kind, size, manifest.format)
+    return prepare(weights, manifest.kind, manifest.side, manifest.format)
 
 
 def _check_addition(manifest: Manifest, weights: Path) -> None:

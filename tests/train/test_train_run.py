@@ -110,7 +110,7 @@ KILLED = """
 import sys
 sys.path.insert(0, {here!r})
 from pathlib import Path
-from test_run import QUICK, run
+from test_train_run import QUICK, run
 from visavis.models import ModelStore
 from visavis.train.pack import Pack
 store = ModelStore(Path({cache!r}), Path({cache!r}))

@@ -1,0 +1,1 @@
+"""Is a live human before the camera? Beside recognition, never inside it."""

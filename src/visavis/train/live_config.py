@@ -1,0 +1,66 @@
+"""What a run of ``visavis train liveness`` is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from visavis.errors import TrainingRefused
+from visavis.train.attacks import Species
+
+
+@dataclass(frozen=True, slots=True)
+class LivenessConfig:
+    """Everything that decides what is learnt, together with the photographs.
+
+    Attributes
+    ----------
+    seed
+        Of subjects held out, simulation, first weights and order.
+    attacks
+        Which attacks are made from live photographs; none learns from the real ones alone.
+    rounds
+        How often each photograph is presented as each species, each time otherwise.
+    epochs
+        How often each presentation is learnt from.
+    batch
+        Presentations a step.
+    rate, decay
+        Of AdamW; the rate rises and falls once (Smith 2018, arXiv:1803.09820).
+    map_weight
+        What the map of where a live face is counts beside the decision; 0 leaves it out.
+    held_out
+        Share of the subjects that take no part in learning; points are measured on them.
+    half
+        Learn in bfloat16: twice as fast on processors that have it, far slower on others.
+    start
+        ``best.pt`` of a run to go on from; empty starts with random weights.
+    """
+
+    seed: int = 0
+    attacks: tuple[Species, ...] = (Species.PRINT, Species.SCREEN)
+    rounds: int = 2
+    epochs: int = 5
+    batch: int = 128
+    rate: float = 4e-3
+    decay: float = 0.05
+    map_weight: float = 0.3
+    held_out: float = 0.17
+    half: bool = False
+    start: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise TrainingRefused for what cannot be run."""
+        for name in ("rounds", "epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise TrainingRefused(f"{name} must be 1 or more")
+        if not (self.rate > 0 and self.decay >= 0 and self.map_weight >= 0):
+            raise TrainingRefused("rate must be above 0, decay and map_weight 0 or more")
+        if not 0 < self.held_out < 1:
+            raise TrainingRefused("the share of subjects held out is above 0 and below 1")
+        if Species.LIVE in self.attacks:
+            raise TrainingRefused("live is no attack")
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the configuration as it is saved beside the weights."""
+        return asdict(self) | {"attacks": [str(each) for each in self.attacks]}
