@@ -24,6 +24,7 @@ from visavis.train.augment import PRESETS, Preset
 from visavis.train.checkpoint import load_checkpoint, save_checkpoint
 from visavis.train.config import Hardware, HeldOut, Learning, TrainConfig, of_json
 from visavis.train.health import HealthConfig
+from visavis.train.journal import Journal
 from visavis.train.keeper import BEST, LAST
 from visavis.train.objectives import Mining, ObjectiveConfig, Term
 from visavis.train.run import stored_config, train_encoder
@@ -259,6 +260,22 @@ def test_people_who_are_excluded_take_no_part(small, tmp_path, store):
         small.name(p) for group in (split.train, split.validation, split.calibration) for p in group
     }
     assert there == {f"p{n:02d}" for n in range(8, 30)}
+
+
+def test_excluding_too_many_is_told_before_the_run(small, tmp_path, store):
+    config = replace(QUICK, exclude=tuple(f"p{n:02d}" for n in range(29)))
+    with pytest.raises(TrainingRefused, match="exclude fewer"):
+        run(small, tmp_path / "run", store, config)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_journal_on_a_full_disk_is_told(tmp_path):
+    journal = Journal(tmp_path, board=False)
+    (tmp_path / "metrics.csv").unlink()
+    (tmp_path / "metrics.csv").symlink_to("/dev/full")
+    with pytest.raises(TrainingRefused, match="make room"):
+        journal.write(1, {"loss": 0.5})
 
 
 def test_a_shard_cut_in_half_is_told(small, tmp_path, store):

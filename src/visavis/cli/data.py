@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from visavis.cli.answers import print_json
-from visavis.cli.options import EngineChoice, json_option
+from visavis.cli.options import EngineChoice, json_option, workers_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 """Findings of a kind that the terminal shows; JSON holds all."""
-
-workers_option = click.option(
-    "--workers",
-    default=0,
-    type=click.IntRange(0),
-    show_default="one a core",
-    help="Photographs worked on side by side.",
-)
 
 
 @click.group()

@@ -17,10 +17,12 @@ from visavis.cli.answers import print_json
 from visavis.cli.options import (
     EngineChoice,
     LiveChoice,
+    cache_option,
     engine_options,
     json_option,
     live_options,
     settings,
+    workers_option,
 )
 
 if TYPE_CHECKING:
@@ -60,18 +62,6 @@ also_option = click.option(
     multiple=True,
     metavar="ENCODER[:PRECISION]",
     help="Measure this encoder too, side by side; may be given several times.",
-)
-cache_option = click.option(
-    "--no-cache",
-    is_flag=True,
-    help="Remember no encodings. By default they are kept in the cache directory.",
-)
-workers_option = click.option(
-    "--workers",
-    default=0,
-    type=click.IntRange(0),
-    show_default="one a core",
-    help="Photographs worked on side by side.",
 )
 
 

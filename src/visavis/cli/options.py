@@ -75,6 +75,20 @@ class LiveChoice:
         return chosen
 
 
+cache_option = click.option(
+    "--no-cache",
+    is_flag=True,
+    help="Remember no encodings. By default they are kept in the cache directory.",
+)
+workers_option = click.option(
+    "--workers",
+    default=0,
+    type=click.IntRange(0),
+    show_default="one a core",
+    help="Photographs worked on side by side.",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
     """What the user said about the networks."""

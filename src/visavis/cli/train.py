@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from visavis.cli.answers import print_json
-from visavis.cli.options import EngineChoice, engine_options, json_option, settings
+from visavis.cli.options import (
+    EngineChoice,
+    cache_option,
+    engine_options,
+    json_option,
+    settings,
+)
 from visavis.cli.train_encoder import encoder
 from visavis.cli.train_liveness import liveness
 
@@ -64,11 +70,7 @@ train.add_command(liveness)
     help="Write a page that shows head and distance side by side (needs matplotlib).",
 )
 @click.option("--seed", default=0, show_default=True, help="Which people learn, and which test.")
-@click.option(
-    "--no-cache",
-    is_flag=True,
-    help="Remember no encodings. By default they are kept in the cache directory.",
-)
+@cache_option
 @click.option(
     "--workers",
     default=0,

@@ -209,7 +209,7 @@ def encoder(
         config = _config(asked)
     store = settings().store
     called = name or name_of(out)
-    with _told(config.steps) as told, _interruptible() as stop:
+    with _told(config.steps) as told, interruptible() as stop:
         trained = train_encoder(data, out, config, store, resume=resume, told=told, stop=stop)
     if not trained.leads:
         return
@@ -350,8 +350,8 @@ def _check_text(progress: Progress) -> str:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Let Ctrl-C end the run after the step it is at; a second one ends it at once."""
+def interruptible() -> Iterator[threading.Event]:
+    """Let Ctrl-C end a run at its next step or epoch; a second one ends it at once."""
     stop = threading.Event()
 
     def interrupt(*_: object) -> None:

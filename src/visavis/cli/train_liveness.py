@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +10,11 @@ import click
 
 from visavis.cli.answers import print_json
 from visavis.cli.options import json_option, settings
+from visavis.cli.train_encoder import interruptible
 from visavis.errors import MissingExtra
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
 
     from visavis.train.live_finish import LiveDelivered
@@ -126,7 +126,7 @@ def liveness(
     lists = [listed(path, images) for path in data]
     lists += [live_folder(folder, each) for folder in people]
     told = Told(name or name_of(out), licence, out)
-    with _interruptible() as stop, _progress(stop) as teller:
+    with interruptible() as stop, _progress(stop) as teller:
         delivered = train_liveness(lists, config, settings().store, told, teller)
     if as_json:
         print_json(_json(delivered))
@@ -176,14 +176,3 @@ def _progress(stop: threading.Event) -> Iterator[Teller]:
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         yield Bars()
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Let Ctrl-C end learning after the epoch; what was learnt is kept and measured."""
-    stop = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -23,6 +23,7 @@ from visavis.models.manifest import Kind, write_manifest
 from visavis.train.card import card
 from visavis.train.export import export_onnx
 from visavis.train.sampler import paired
+from visavis.train.watch import chosen_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
     from visavis.train.pack import Pack
     from visavis.train.run import Trained
+
+MEASURED = 20_000
+"""At most so many photographs are measured on: all are compared with all."""
 
 _BATCH = 64
 _REPEATS = 500
@@ -87,7 +91,7 @@ def deliver(
     manifest = _manifest(trained, onnx, name, licence)
     described = folder / f"{name}.toml"
     described.write_text(write_manifest(manifest), "utf-8")
-    rows = _rows(pack, trained.split.calibration)
+    rows = _rows(pack, chosen_rows(pack.offsets, trained.split.calibration, MEASURED))
     people = {person: [pack.source(row) for row in some] for person, some in rows.items()}
     with tempfile.TemporaryDirectory(prefix="visavis-") as passing:
         own = ModelStore(Path(passing) / "cache", Path(passing) / "data")
@@ -146,9 +150,12 @@ def _from(name: str, pretrained: Manifest | None) -> str:
     return f"{name} ({pretrained.licence}, {pretrained.sha256[:12]})"
 
 
-def _rows(pack: Pack, people: NDArray[np.int64]) -> dict[str, range]:
-    """Give the rows of each person."""
-    return {pack.name(p): range(int(pack.offsets[p]), int(pack.offsets[p + 1])) for p in people}
+def _rows(pack: Pack, rows: NDArray[np.int64]) -> dict[str, list[int]]:
+    """Sort rows by person."""
+    found: dict[str, list[int]] = {}
+    for row, person in zip(rows.tolist(), pack.owners(rows).tolist(), strict=True):
+        found.setdefault(pack.name(person), []).append(row)
+    return found
 
 
 def _opened(store: ModelStore, manifest: Manifest) -> Encoder:

@@ -6,6 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+from visavis.errors import TrainingRefused
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -72,8 +74,14 @@ class Journal:
         text = io.StringIO()
         row = {"step": step, **values}
         csv.DictWriter(text, COLUMNS, lineterminator="\n").writerow(row)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(text.getvalue())
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(text.getvalue())
+        except OSError as full:
+            raise TrainingRefused(
+                f"{self._path} cannot be written ({full}); the checkpoints are intact: make room, "
+                "and go on with --resume"
+            ) from full
         if self._board is None:
             return
         for name, value in values.items():

@@ -21,6 +21,7 @@ from visavis.train.learner import Encoder, Learner, Siamese, average_of, optimiz
 from visavis.train.loop import INTERRUPTED, Run, train
 from visavis.train.objectives import Objective, Term
 from visavis.train.pack import Pack
+from visavis.train.progress import Progress
 from visavis.train.sampler import PeopleSampler, Split, paired, split_people
 from visavis.train.starts import Start, kept_encodings, open_start
 from visavis.train.watch import Watch
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from visavis.models import ModelStore
-    from visavis.train.progress import Progress
 
 CONFIG = "config.json"
 
@@ -119,6 +119,8 @@ def train_encoder(  # noqa: PLR0913 - what is learnt from, how, and who is told
         start = open_start(config.start, config.dimension, pack, store)
         learner = _learner(config, start, len(people), fabric)
         wants = Term.KEEP in {term for term, _ in config.whole.terms}
+        if wants:
+            told(Progress(0, config.steps, note=f"encoding {len(pack):,} faces by {start.name}"))
         kept = kept_encodings(start, pack, store, out) if wants else None
         sampler = PeopleSampler(pack.offsets, people, config.people, config.images, config.seed)
         place = (fabric.global_rank, fabric.world_size)
@@ -157,7 +159,14 @@ def _split(pack: Pack, config: TrainConfig) -> Split:
     def left(people: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.setdiff1d(people, without)
 
-    return Split(left(split.train), left(split.validation), left(split.calibration))
+    split = Split(left(split.train), left(split.validation), left(split.calibration))
+    for what, group in (("validation", split.validation), ("calibration", split.calibration)):
+        if len(paired(pack.offsets, group)) < 2:
+            raise TrainingRefused(
+                f"with those excluded, fewer than two people with two photographs are left for "
+                f"{what}: exclude fewer, or hold out a larger share"
+            )
+    return split
 
 
 def _fitting(config: TrainConfig, people: int) -> TrainConfig:

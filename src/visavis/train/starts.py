@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -113,7 +114,14 @@ def kept_encodings(
             return stored
     encoder = open_encoder(store, start.pretrained, Precision.FP32, RuntimeName.OPENVINO, Cores())
     staged = path.with_name(f".{path.name}.part")
-    rows = np.lib.format.open_memmap(staged, "w+", np.float32, shape)
+    try:
+        rows = np.lib.format.open_memmap(staged, "w+", np.float32, shape)
+        if hasattr(os, "posix_fallocate"):  # a mapped file that finds no room kills the process
+            with staged.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, staged.stat().st_size)
+    except OSError as full:
+        staged.unlink(missing_ok=True)
+        raise TrainingRefused(f"{path} cannot be written ({full}): make room") from full
     for at in range(0, len(pack), _BATCH):
         some = np.arange(at, min(at + _BATCH, len(pack)))
         rows[some] = encoder.encode(pack.read(some))
