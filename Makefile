@@ -11,6 +11,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
+MILVUS := .milvus-venv
 
 # What another environment or its settings would change about the one made here.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
@@ -20,7 +21,7 @@ $(shell test -x $(BIN)/python || rm -f $(RUNTIME) $(DEV) $(DOCS))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs lock clean
+.PHONY: help demo test check docs milvus lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +41,8 @@ check: $(DEV) ## format, lint, types and layers, without changing a file
 docs: $(DOCS) ## build the documentation into site/, warnings are errors
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
+milvus: $(MILVUS)/.installed ## install a Milvus server, which its tests need, into .milvus-venv
+
 # Keeps the versions already locked; "make lock UPGRADE=--upgrade" takes the newest of all,
 # "make lock UPGRADE='--upgrade-package numpy'" of one.
 lock: $(RUNTIME) ## resolve constraints.txt again from pyproject.toml
@@ -50,7 +53,7 @@ lock: $(RUNTIME) ## resolve constraints.txt again from pyproject.toml
 		--annotation-style line --custom-compile-command "make lock" \
 		--output-file constraints.txt $(UPGRADE)
 
-clean: ## remove what the other targets made, except .venv
+clean: ## remove what the other targets made, except .venv and .milvus-venv
 	@rm -rf site demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache .grimp_cache
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -82,4 +85,12 @@ $(DOCS): $(RUNTIME)
 	@echo "Installing the tools for the documentation into $(VENV) (once) ..." >&2
 	@$(PIP) install 'pip>=25.1'
 	@$(INSTALL) --group docs
+	@touch $@
+
+# The server is an old one, and wants old packages: hence a venv of its own.
+$(MILVUS)/.installed:
+	@echo "Installing a Milvus server into $(MILVUS) (once) ..." >&2
+	@"$(PYTHON)" -m venv --clear $(MILVUS)
+	@$(MILVUS)/bin/python -m pip --quiet --disable-pip-version-check --no-input install \
+		milvus==2.3.5 'setuptools<80' 'marshmallow<4'
 	@touch $@

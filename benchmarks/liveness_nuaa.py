@@ -1,13 +1,17 @@
 """How far liveness can be trusted: kinds of attack never learnt from, NUAA, and what it costs.
 
-    python benchmarks/liveness_nuaa.py kinds --data DIR      # each kind left out of training
-    python benchmarks/liveness_nuaa.py without --data DIR    # no NUAA in training, all of it tested
-    python benchmarks/liveness_nuaa.py subjects --data DIR   # NUAA by subject, three splits
-    python benchmarks/liveness_nuaa.py shipped --photo A.jpg # of the package: its points, its cost
+    M=benchmarks/liveness_nuaa.py
+    python $M kinds --data DIR --work W      # each kind left out of training
+    python $M without --data DIR --work W    # no NUAA learnt from, all of it tested
+    python $M subjects --data DIR --work W   # NUAA by subject, three splits
+    python $M ablate --data DIR --work W     # short runs of equal length
+    python $M shipped --data DIR --run RUN --photo A.jpg  # the package's: points, cost, other path
 
-DIR holds ``lfw/images`` and ``nuaa/train.csv``. Presentations are rendered once a run (minutes);
-each network is learnt afresh. A third of NUAA's nine subjects is held out at a time; of LFW one
-photograph of each person is used, and a sixth of the people is held out.
+DIR holds ``lfw/images`` and ``nuaa/train.csv``. W keeps the presentations, which are rendered once,
+and a checkpoint of every network, so that what was interrupted goes on and what is done is not done
+again. Up to three photographs of each person of LFW are used. A sixth of the people is held out:
+one half chooses the epoch, the other is measured on. A third of NUAA's nine subjects is held out at
+a time. RUN is the folder that 'visavis train liveness' made the package's weights in.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,11 +40,12 @@ from visavis.image import image_of, open_image
 from visavis.liveness.passive import PassiveLiveness
 from visavis.models import Cores, ModelStore, Precision, RuntimeName
 from visavis.train.attacks import CROP, CROP_SIZE
-from visavis.train.live_bank import Bank, cut_canvases, presented, render, split
+from visavis.train.live_bank import Bank, Canvases, cut_canvases, presented, render, split
 from visavis.train.live_config import LivenessConfig
 from visavis.train.live_finish import grouped
+from visavis.train.live_keep import PARTS, Keep
 from visavis.train.live_run import listed, live_folder
-from visavis.train.liveness import fit, scores
+from visavis.train.liveness import Course, fit, scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +53,10 @@ if TYPE_CHECKING:
     from visavis.train.live_net import LiveNet
 
 TESTS = Path(__file__).resolve().parents[1] / "tests" / "liveness"
-INDEPENDENT = 120
-"""People whom the independent path presents."""
+EACH = 3
+"""Photographs of a person of LFW."""
+FURTHER = 3
+"""Epochs with NUAA's subjects, after those without."""
 
 
 def detector() -> Detector:
@@ -72,15 +80,20 @@ def report(name: str, score: np.ndarray, bank: Bank) -> None:
             for i in (eer, strict, through)
         )
         print(
-            f"{name:<28} {species:<17} n {len(live.score):>5} + {len(kind.score):>5}  "
+            f"{name:<28} {species:<21} n {len(live.score):>5} + {len(kind.score):>5}  "
             "EER {}  BPCER@APCER1% {}  APCER@BPCER1% {}".format(*told),
             flush=True,
         )
 
 
-def learnt(learn: Bank, check: Bank, config: LivenessConfig, name: str) -> LiveNet:
+def learnt(name: str, learn: Bank, choose: Bank, config: LivenessConfig, work: Path) -> LiveNet:
+    """Learn, or take what was learnt before under this name."""
+    known = np.isin(choose.species, np.unique(learn.species))
     print(f"{name}: {len(learn):,} presentations to learn from", file=sys.stderr, flush=True)
-    return fit(learn, check, config, lambda e: print(e, file=sys.stderr, flush=True)).network
+    course = Course(
+        lambda e: print(e, file=sys.stderr, flush=True), checkpoint=work / f"{name}.last.pt"
+    )
+    return fit(learn, choose.take(known), config, course).network
 
 
 def joined(*banks: Bank) -> Bank:
@@ -88,21 +101,29 @@ def joined(*banks: Bank) -> Bank:
     return Bank(*(np.concatenate([getattr(b, f) for b in banks]) for f in fields))
 
 
-def independent(folder: Path, people: set[str], finder: Detector) -> Bank:
-    """Present held-out people by the tests' own path, which shares no code with the simulator."""
+def independent(args: argparse.Namespace, people: set[str]) -> Bank:
+    """Present held-out people by the tests' own path, which shares no code with the simulator.
+
+    Where the path leaves no face to be found, there is no presentation either.
+    """
+    folder, finder = args.data / "lfw" / "images", detector()
     sys.path.insert(0, str(TESTS))
     import rephotographed as path
     from PIL import Image
 
+    # Close up, an attack fills the view as a live face does: neither edge nor room gives it away.
     ways = {
         "live": path.retaken,
-        "dithered print": path.printed,
-        "clustered print": lambda photo, seed: path.printed(photo, seed, clustered=True),
-        "phone": path.on_a_phone,
+        "dithered, close up": partial(path.printed, close=True),
+        "clustered, close up": partial(path.printed, clustered=True, close=True),
+        "phone, close up": partial(path.on_a_phone, close=True),
+        "dithered, edges seen": path.printed,
+        "clustered, edges seen": partial(path.printed, clustered=True),
+        "phone, edges seen": path.on_a_phone,
     }
     crops, species, subjects = [], [], []
     listing = [p for p in live_folder(folder, 1).presentations if p.subject in people]
-    for seed, each in enumerate(listing[:INDEPENDENT]):
+    for seed, each in enumerate(listing[: args.people]):
         photo = Image.open(folder / each.path).convert("RGB")
         for name, present in ways.items():
             image = image_of(np.asarray(present(photo, seed)))
@@ -117,57 +138,111 @@ def independent(folder: Path, people: set[str], finder: Detector) -> Bank:
     return Bank(np.stack(crops), kinds == "live", kinds, np.array(subjects))
 
 
-def trained(args: argparse.Namespace, config: LivenessConfig) -> None:
+@dataclass(frozen=True)
+class Material:
+    """What the modes share: LFW's presentations, NUAA's canvases, and people for other paths."""
+
+    learn: Bank
+    choose: Bank
+    measure: Bank
+    nuaa: Canvases
+
+
+def material(args: argparse.Namespace, config: LivenessConfig) -> Material:
+    """Cut and render, or map what is there."""
+    args.work.mkdir(parents=True, exist_ok=True)
     finder = detector()
-    images = args.data / "lfw" / "images"
-    faces = live_folder(images, 1)
-    lfw = cut_canvases(faces.presentations, faces.images, finder)
-    nuaa_list = listed(args.data / "nuaa" / "train.csv", None)
-    nuaa = cut_canvases(nuaa_list.presentations, nuaa_list.images, finder)
-    learn, check = split(lfw, config)
-    print(
-        f"LFW {len(learn):,} + {len(check):,} people, NUAA {len(nuaa):,} frames",
-        file=sys.stderr,
-        flush=True,
-    )
-    rendered = render(learn, config)
-    held = render(check, LivenessConfig(seed=config.seed + 1, rounds=1))
-    if args.mode == "kinds":
-        other = independent(images, set(check.subject), finder)
-        for left_out in ("simulated-screen", "simulated-print"):
-            keep = rendered.species != left_out
-            known = held.take(held.species != left_out)
-            net = learnt(rendered.take(keep), known, config, f"without {left_out}")
-            report(f"without {left_out}", scores(net, held.crops), held)
-        net = learnt(rendered, held, config, "both")
-        report("both kinds, simulated", scores(net, held.crops), held)
-        report("both kinds, independent path", scores(net, other.crops), other)
-    elif args.mode == "without":
-        net = learnt(rendered, held, config, "without NUAA")
-        bank = presented(nuaa)
-        report("without NUAA", scores(net, bank.crops), bank)
-    else:
-        every, all_scores = [], []
-        base = learnt(rendered, held, config, "without NUAA").state_dict()
-        further = replace(config, epochs=2, rate=1.5e-3)
-        some = rendered.take(np.random.default_rng(config.seed).random(len(rendered)) < 0.35)
-        subjects = np.unique(nuaa.subject)
-        for fold in range(3):
-            out = np.isin(nuaa.subject, subjects[fold::3])
-            mixed = joined(some, render(nuaa.take(~out), config))
-            net = fit(mixed, held, further, start=base).network
-            bank = presented(nuaa.take(out))
-            found = scores(net, bank.crops)
-            report(f"subjects {', '.join(subjects[fold::3])}", found, bank)
-            every.append(bank)
-            all_scores.append(found)
-        report("all nine, pooled", np.concatenate(all_scores), joined(*every))
+    listing = listed(args.data / "nuaa" / "train.csv", None)
+    nuaa = cut_canvases(listing.presentations, listing.images, finder)
+    keep = Keep(args.work / "lfw", {"seed": config.seed, "rounds": config.rounds})
+    if not keep.whole():
+        faces = live_folder(args.data / "lfw" / "images", EACH)
+        parts = split(cut_canvases(faces.presentations, faces.images, finder), config)
+        once = replace(config, seed=config.seed + 1, rounds=1)
+        for name, part, plan in zip(
+            PARTS, parts, (config, once, replace(once, seed=config.seed + 2)), strict=True
+        ):
+            bank = render(part, plan, into=keep.file(name))
+            keep.labelled(name, bank, "")
+            print(f"{name}: {len(part):,} photographs", file=sys.stderr, flush=True)
+        keep.finished()
+    banks = [keep.opened(part).bank for part in PARTS]
+    return Material(*banks, nuaa)
+
+
+def kinds(args: argparse.Namespace, config: LivenessConfig, has: Material) -> None:
+    for left_out in ("simulated-screen", "simulated-print"):
+        name = f"without {left_out}"
+        part = has.learn.take(has.learn.species != left_out)
+        net = learnt(name, part, has.choose, config, args.work)
+        report(name, scores(net, has.measure.crops), has.measure)
+    net = learnt("both kinds", has.learn, has.choose, config, args.work)
+    report("both kinds, simulated", scores(net, has.measure.crops), has.measure)
+    other = independent(args, set(has.measure.subject))
+    report("both kinds, independent", scores(net, other.crops), other)
+
+
+def without(args: argparse.Namespace, config: LivenessConfig, has: Material) -> None:
+    net = learnt("both kinds", has.learn, has.choose, config, args.work)
+    bank = presented(has.nuaa)
+    report("without NUAA", scores(net, bank.crops), bank)
+
+
+def subjects(args: argparse.Namespace, config: LivenessConfig, has: Material) -> None:
+    """Learn without NUAA first, then with six of its subjects among a fifth of the rest."""
+    base = learnt("both kinds", has.learn, has.choose, config, args.work).state_dict()
+    further = replace(config, epochs=FURTHER, rate=config.rate / 3)
+    some = has.learn.take(np.random.default_rng(config.seed).random(len(has.learn)) < 0.2)
+    names = np.unique(has.nuaa.subject)
+    every, found = [], []
+    for fold in range(3):
+        out = np.isin(has.nuaa.subject, names[fold::3])
+        mixed = joined(some, render(has.nuaa.take(~out), config))
+        course = Course(
+            lambda e: print(e, file=sys.stderr, flush=True),
+            base,
+            args.work / f"subjects-{fold}.last.pt",
+        )
+        net = fit(mixed, has.choose, further, course).network
+        every.append(presented(has.nuaa.take(out)))
+        found.append(scores(net, every[-1].crops))
+        report(f"subjects {', '.join(names[fold::3])}", found[-1], every[-1])
+    report("all nine, pooled", np.concatenate(found), joined(*every))
+
+
+def ablate(args: argparse.Namespace, config: LivenessConfig, has: Material) -> None:
+    """Learn from a fifth, for a short while, with one thing changed at a time."""
+    part = has.learn.take(np.random.default_rng(config.seed).random(len(has.learn)) < 0.2)
+    other, real = independent(args, set(has.measure.subject)), presented(has.nuaa)
+    variants = {
+        "as it is": {},
+        "no face map": {"map_weight": 0.0},
+        "spectrum too": {"fourier_weight": 0.1},
+        "no other look": {"look": False},
+    }
+    for seed in (0, 1):
+        for what, changed in variants.items():
+            name = f"{what}, seed {seed}"
+            short = replace(config, epochs=args.short, seed=seed, **changed)
+            net = learnt(name, part, has.choose, short, args.work)
+            report(name, scores(net, has.measure.crops), has.measure)
+            report(f"{name}, independent", scores(net, other.crops), other)
+            report(f"{name}, NUAA", scores(net, real.crops), real)
 
 
 def shipped(args: argparse.Namespace) -> None:
+    """Print the points, what the independent path makes of people held out, and the cost."""
     store = ModelStore.default()
     points = store.points(store.manifest("visavis-live"), Precision.FP32)
     print(json.dumps(points, indent=1))
+    if args.run is not None:
+        told = json.loads((args.run / "presentations" / "measure.json").read_text("utf-8"))
+        other = independent(args, set(told["subject"]))
+        session = store.session(
+            store.manifest("visavis-live"), Precision.FP32, RuntimeName.OPENVINO, Cores(threads=1)
+        )
+        live = np.array([session.run(crop[None])[0][0, 1] for crop in other.crops], np.float64)
+        report("shipped, independent", np.log(live / (1 - live)), other)
     engine = Engine.open(config=EngineConfig(cores=Cores(threads=1)))
     passive = PassiveLiveness.open(store, cores=Cores(threads=1))
     pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
@@ -200,21 +275,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("mode", choices=["kinds", "without", "subjects", "shipped"])
+    modes = {"kinds": kinds, "without": without, "subjects": subjects, "ablate": ablate}
+    parser.add_argument("mode", choices=[*modes, "shipped"])
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--work", type=Path, help="Folder of presentations and checkpoints.")
     parser.add_argument("--photo", type=Path, help="For the cost: a photograph of a face.")
+    parser.add_argument("--run", type=Path, help="Of the package's weights, to know whom they met.")
     parser.add_argument("--epochs", type=int, default=LivenessConfig().epochs)
+    parser.add_argument("--short", type=int, default=4, help="Epochs of each run of ablate.")
+    parser.add_argument("--people", type=int, default=120, help="Whom the other path presents.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--half", action="store_true", help="bfloat16, as the shipped one learnt")
+    parser.add_argument("--compile", action="store_true", help="as the shipped one learnt")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.mode == "shipped":
         shipped(args)
-    elif args.data is None:
-        parser.error("--data is needed")
-    else:
-        trained(args, LivenessConfig(seed=args.seed, epochs=args.epochs, half=args.half))
+        return
+    if args.data is None or args.work is None:
+        parser.error("--data and --work are needed")
+    config = LivenessConfig(
+        seed=args.seed, epochs=args.epochs, half=args.half, compiled=args.compile
+    )
+    modes[args.mode](args, config, material(args, config))
 
 
 if __name__ == "__main__":

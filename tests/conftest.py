@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 import pytest
@@ -11,10 +13,29 @@ from visavis.cli.portraits import portraits
 from visavis.engine import Engine, EngineConfig
 from visavis.models import Cores, ModelStore
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what is marked slow last."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data directory of this session's own: no test makes a master key in somebody's home.
+
+    By the environment, so that the processes that tests start find it too.
+    """
+    before = os.environ.get("XDG_DATA_HOME")
+    home = tmp_path_factory.mktemp("data-home")
+    os.environ["XDG_DATA_HOME"] = str(home)
+    yield home
+    if before is None:
+        del os.environ["XDG_DATA_HOME"]
+    else:
+        os.environ["XDG_DATA_HOME"] = before
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,14 @@
     │   │   ├── VideoUnreadable, VideoTooLong
     │   ├── NoFaceFound, SeveralFaces, PoorQuality, TooManyAttempts
     │   ├── PackRefused, PackUnwritable, TrainingRefused, CheckpointRefused
-    │   └── NameRefused, ProtocolRefused, ChallengeRefused
+    │   └── NameRefused, ConsentRefused, ProtocolRefused, ChallengeRefused
     ├── GalleryError            the store of people
-    │   ├── GalleryUnusable, GalleryReadOnly, GalleryBusy, GalleryFull, GalleryTooNew
+    │   ├── GalleryUnusable, GalleryUnreachable, GalleryReadOnly, GalleryBusy, GalleryFull
+    │   ├── GalleryTooNew, ConsentExpired
     │   ├── PersonUnknown, PersonExists, PersonMismatch, DuplicatePerson, TemplateRefused
+    │   ├── KeyRefused          the key that opens its templates
+    │   │   ├── KeyMissing, KeyExposed, KeyMalformed, KeyWrong, KeyWornOut
+    │   ├── GalleryTampered, SearchUnavailable
     │   └── GalleryRequired
     ├── ModelError              the networks
     │   ├── ModelUnknown, ModelNotFound, ModelDigestMismatch, ModelRefused
@@ -150,6 +154,12 @@ class CheckpointRefused(InputRefused):
     code = "checkpoint_refused"
 
 
+class ConsentRefused(InputRefused):
+    """A consent cannot be recorded as it was given."""
+
+    code = "consent_refused"
+
+
 class NameRefused(InputRefused):
     """A person's name is empty, too long, or holds control characters."""
 
@@ -184,6 +194,12 @@ class GalleryBusy(GalleryError):
     """Another process holds the gallery's write lock for too long."""
 
     code = "gallery_busy"
+
+
+class GalleryUnreachable(GalleryError):
+    """The gallery's server is down, or the way to it is."""
+
+    code = "gallery_unreachable"
 
 
 class GalleryFull(GalleryError):
@@ -222,10 +238,64 @@ class PersonMismatch(GalleryError):
     code = "person_mismatch"
 
 
+class ConsentExpired(GalleryError):
+    """What the person agreed to has ended, so nobody is recognised as them any more."""
+
+    code = "consent_expired"
+
+
 class TemplateRefused(GalleryError):
     """A vector is of the wrong length, not finite, or not of unit length."""
 
     code = "template_refused"
+
+
+class KeyRefused(GalleryError):
+    """The gallery's templates are sealed, and the key at hand does not do."""
+
+    code = "key_refused"
+
+
+class KeyMissing(KeyRefused):
+    """The master key is not where it should be, or may not be read."""
+
+    code = "key_missing"
+
+
+class KeyExposed(KeyRefused):
+    """Others may read the file of the master key, so it is not used."""
+
+    code = "key_exposed"
+
+
+class KeyMalformed(KeyRefused):
+    """What should be a master key is not 32 bytes in hexadecimal or base64."""
+
+    code = "key_malformed"
+
+
+class KeyWrong(KeyRefused):
+    """The master key is another one than the gallery was sealed with."""
+
+    code = "key_wrong"
+
+
+class KeyWornOut(KeyRefused):
+    """A data key has sealed as many rows as one key safely can."""
+
+    code = "key_worn_out"
+
+
+class GalleryTampered(GalleryError):
+    """A sealed row or an audit entry is not what was written."""
+
+    code = "gallery_tampered"
+
+
+class SearchUnavailable(GalleryError):
+    """The search engine beside the gallery is down, slow, or holds something else."""
+
+    code = "search_unavailable"
 
 
 class ModelError(VisavisError):

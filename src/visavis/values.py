@@ -194,6 +194,26 @@ class Embedding:
 
 
 @dataclass(frozen=True, slots=True)
+class Consent:
+    """What somebody agreed to, for the record; every part may be left out.
+
+    Attributes
+    ----------
+    reference
+        Where the consent itself is to be found, such as the number of a form.
+    purpose
+        What the person may be recognised for.
+    expires
+        From this moment on the person is not recognised any more; None for no end. With a time
+        zone.
+    """
+
+    reference: str = ""
+    purpose: str = ""
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """Somebody enrolled: an id that never changes and a name that may."""
 
@@ -201,6 +221,11 @@ class Person:
     name: str
     created: datetime
     templates: int
+    consent: Consent = Consent()
+
+    def expired(self, now: datetime) -> bool:
+        """Tell whether the person may not be recognised any more."""
+        return self.consent.expires is not None and self.consent.expires <= now
 
 
 @dataclass(frozen=True, slots=True, eq=False)

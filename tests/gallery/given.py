@@ -6,8 +6,11 @@ import math
 import numpy as np
 
 from visavis.gallery import Gallery, NewTemplate
+from visavis.gallery.protection import Keys
 from visavis.values import EncoderId
 
+IN_THE_CLEAR = Keys.none()
+"""For stories that look at the bytes themselves."""
 ENCODER = EncoderId("sface-fp32-0123456789abcdef")
 
 

@@ -3,10 +3,12 @@
 import multiprocessing
 import os
 import resource
+import time
 import traceback
 from contextlib import contextmanager
 
 from visavis.errors import VisavisError
+from visavis.gallery import ExactSearcher
 
 from .given import ENCODER, opened, template
 
@@ -68,8 +70,26 @@ def remove_one(path, name):
         return gallery.remove(name).erased
 
 
-def enrol_until_killed(path, acknowledgements, first):
+def tell_when_seen(pipe, path, name):
+    """Look for somebody all the time; say when they are found, and when they are no longer."""
+    probe = template(name).vector[None]
+    with opened(path) as gallery:
+        searcher = ExactSearcher()
+        pipe.send("watching")
+        for wanted, answer in ((1, name), (0, "nobody")):
+            while True:
+                changes = gallery.changes(searcher.sequence, searcher.mark)
+                if not changes.empty:
+                    searcher.update(changes)
+                if len(searcher.nearest(probe, 1)[0]) == wanted:
+                    break
+                time.sleep(0.01)
+            pipe.send(answer)
+
+
+def enrol_until_killed(path, acknowledgements, first, pipe):
     """Enrol people of three templates; write a name down once the gallery has answered."""
+    pipe.send("I open the gallery")
     log = os.open(acknowledgements, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with opened(path) as gallery:
         for number in range(first, first + 100_000):
@@ -77,6 +97,8 @@ def enrol_until_killed(path, acknowledgements, first):
             three = [template(f"{name} {n}", photograph=bytes(3000)) for n in range(3)]
             gallery.enroll(name, three, encoder=ENCODER)
             os.write(log, f"{name}\n".encode())
+            if number == first:
+                pipe.send("the first is in")
 
 
 def fill_to_the_limit(path, limit):
@@ -94,13 +116,13 @@ def fill_to_the_limit(path, limit):
     return "done", done, []
 
 
-def read_and_try_to_write(scratch, path):
+def read_and_try_to_write(scratch, path, key):
     """As a user without rights on the gallery (root has them all, so it becomes nobody)."""
     enrol_one(scratch, "Ada")  # what is imported on first use is read while it may be
     if os.geteuid() == 0:
         os.setgid(65534)
         os.setuid(65534)
-    with opened(path) as gallery:
+    with opened(path, keys=key) as gallery:
         names = [person.name for person in gallery.people()]
         write = outcome(lambda: gallery.enroll("Eve", [template("Eve")], encoder=ENCODER))
         return names, gallery.changes(0).vectors.shape, write

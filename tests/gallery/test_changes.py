@@ -46,11 +46,11 @@ def test_a_searcher_from_a_later_life_of_the_gallery_starts_afresh(gallery):
     assert (changes.full, changes.sequence, len(changes.added)) == (True, 1, 1)
 
 
-def test_the_log_numbers_are_never_given_twice(path, gallery):
+def test_the_log_numbers_are_never_given_twice(where, gallery):
     gallery.enroll("Ada", [template(1)], encoder=ENCODER)
     gallery.remove("Ada")
     gallery.close()
-    with Gallery.open(path) as again:
+    with Gallery.open(where) as again:
         again.enroll("Ada", [template(1)], encoder=ENCODER)
         assert again.info().sequence == 3
 
@@ -68,7 +68,7 @@ def test_following_equals_loading(tmp_path_factory, steps):
         for count, (step, who) in enumerate(steps):
             if step == "enrol":
                 gallery.enroll(f"p{who}", [template(count, 8)], encoder=ENCODER)
-            elif step == "remove" and f"p{who}" in gallery.enrolled_digests():
+            elif step == "remove" and f"p{who}" in gallery.enrolled_photographs():
                 gallery.remove(f"p{who}")
             elif step == "look":
                 follower.update(gallery.changes(follower.sequence))
@@ -78,3 +78,77 @@ def test_following_equals_loading(tmp_path_factory, steps):
         assert (len(follower), follower.people) == (len(fresh), gallery.size)
         probe = template("probe", 8).vector[None]
         assert follower.nearest(probe, 9) == fresh.nearest(probe, 9)
+
+
+def loaded(gallery, limit, searcher=None):
+    """Follow the gallery in portions; give the searcher, and the portions."""
+    searcher, portions = searcher or ExactSearcher(), []
+    while True:
+        portions.append(gallery.changes(searcher.sequence, searcher.mark, limit))
+        if not portions[-1].empty:
+            searcher.update(portions[-1])
+        if not portions[-1].more:
+            return searcher, portions
+
+
+def test_a_load_in_portions_holds_few_vectors_at_once_and_ends_up_the_same(gallery):
+    everybody = [(f"p{n}", [template(n, 8)]) for n in range(50)]
+    gallery.enroll_all(everybody, encoder=ENCODER)
+    gallery.remove(*(f"p{n}" for n in range(10, 25)))  # whole portions of the log are dead
+    searcher, portions = loaded(gallery, 7)
+    assert [portion.full for portion in portions] == [True] + [False] * (len(portions) - 1)
+    assert [portion.more for portion in portions] == [True] * (len(portions) - 1) + [False]
+    assert max(len(portion.added) for portion in portions) == 7
+    assert any(not portion.added and not portion.removed for portion in portions)
+    whole, _ = loaded(gallery, 1000)
+    assert (len(searcher), searcher.sequence) == (len(whole), whole.sequence) == (35, 65)
+    probe = template(3, 8).vector[None]
+    assert searcher.nearest(probe, 50) == whole.nearest(probe, 50)
+
+
+def test_whoever_leaves_between_two_portions_is_not_left_behind(gallery):
+    gallery.enroll_all([(f"p{n}", [template(n, 8)]) for n in range(20)], encoder=ENCODER)
+    searcher = ExactSearcher()
+    searcher.update(gallery.changes(0, "", 10))
+    gone = {gallery.person(name).id for name in ("p3", "p15")}
+    gallery.remove("p3", "p15")
+    loaded(gallery, 10, searcher)
+    hits = searcher.nearest(template(3, 8).vector[None], 20)[0]
+    assert len(hits) == 18
+    assert not {hit.person for hit in hits} & gone
+
+
+def test_a_backup_that_went_on_differently_is_noticed_though_it_is_as_long(path):
+    """Its numbers are the same; what they stand for is not."""
+    with opened(path) as gallery:
+        gallery.enroll("Ada", [template(1)], encoder=ENCODER)
+    backup = path.read_bytes()
+    with opened(path) as gallery:
+        gallery.enroll("Bob", [template(2)], encoder=ENCODER)
+        searcher, _ = loaded(gallery, 100)
+    path.write_bytes(backup)
+    with opened(path) as gallery:
+        eve = gallery.enroll("Eve", [template(3)], encoder=ENCODER).person
+        assert gallery.changes(searcher.sequence).empty  # without the mark nothing is noticed
+        for further in ([], ["Dan"]):  # neither when it is as long, nor when it is longer
+            for name in further:
+                gallery.enroll(name, [template(name)], encoder=ENCODER)
+            follower = ExactSearcher()
+            follower.update(gallery.changes(0))
+            changes = gallery.changes(searcher.sequence, searcher.mark)
+            assert changes.full
+        loaded(gallery, 100, searcher)
+        probe = template(3).vector[None]
+        assert searcher.nearest(probe, 9) == follower.nearest(probe, 9)
+        assert searcher.nearest(probe, 1)[0][0].person == eve.id
+
+
+def test_vectors_can_be_asked_for_and_those_gone_are_left_out(gallery):
+    ada = gallery.enroll("Ada", [template(1), template(2)], encoder=ENCODER).added
+    bob = gallery.enroll("Bob", [template(3)], encoder=ENCODER).added
+    gallery.remove("Bob")
+    found = gallery.vectors_of([*ada, *bob, "nobody's"])
+    assert set(found) == set(ada)
+    for key, n in zip(ada, (1, 2), strict=True):
+        assert found[key].tobytes() == template(n).vector.tobytes()
+    assert gallery.vectors_of([]) == {}

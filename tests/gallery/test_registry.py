@@ -26,15 +26,15 @@ def test_an_enrolled_person_can_be_found_by_name_and_by_id(gallery):
     assert abs(datetime.now(UTC) - done.person.created) < timedelta(minutes=1)
 
 
-def test_what_was_stored_comes_back_bit_for_bit(path, gallery):
+def test_what_was_stored_comes_back_bit_for_bit(where, gallery):
     new = template(1)
     done = gallery.enroll("Ada", [new], encoder=ENCODER)
     gallery.close()
-    with Gallery.open(path) as again:
+    with Gallery.open(where) as again:
         (stored,) = again.templates(done.person.id)
     assert stored.vector.tobytes() == new.vector.tobytes()
     assert (stored.id, stored.person) == (done.added[0], done.person.id)
-    assert (stored.digest, stored.encoder) == (new.digest, ENCODER)
+    assert stored.encoder == ENCODER
 
 
 def test_the_same_photograph_again_changes_nothing(gallery):
@@ -57,10 +57,11 @@ def test_templates_without_a_digest_are_always_new(gallery):
 def test_digests_say_what_a_folder_need_not_encode_again(gallery):
     gallery.enroll("Ada", [template(1), template(2)], encoder=ENCODER)
     gallery.enroll("Bob", [template(3), NewTemplate(some_vector(4))], encoder=ENCODER)
-    assert gallery.enrolled_digests() == {
-        "Ada": {template(1).digest, template(2).digest},
-        "Bob": {template(3).digest},
+    enrolled = gallery.enrolled_photographs()
+    found = {
+        (name, n) for name in enrolled for n in range(5) if template(n).digest in enrolled[name]
     }
+    assert found == {("Ada", 1), ("Ada", 2), ("Bob", 3)}
 
 
 def test_photographs_are_kept_only_when_given(gallery):
@@ -111,7 +112,7 @@ def test_removing_several_is_all_or_nothing(gallery):
     assert gone.persons == (ada.person, bob.person)
     assert set(gone.templates) == {*ada.added, *bob.added}
     assert gone.erased
-    assert (gallery.size, gallery.template_count, gallery.enrolled_digests()) == (0, 0, {})
+    assert (gallery.size, gallery.template_count, gallery.enrolled_photographs()) == (0, 0, {})
     assert gallery.people_of([ada.person.id]) == {}
 
 
@@ -159,8 +160,8 @@ def test_a_nearly_unit_vector_is_stored_as_a_unit_vector(gallery):
     assert np.linalg.norm(stored.vector.astype(np.float64)) == pytest.approx(1, abs=1e-7)
 
 
-def test_the_first_encoder_decides(path):
-    with Gallery.open(path) as gallery:
+def test_the_first_encoder_decides(where):
+    with Gallery.open(where) as gallery:
         assert gallery.encoder is None
         with pytest.raises(EncoderMismatch, match="not bound"):
             gallery.enroll("Ada", [template(1)], encoder=ENCODER)
@@ -189,10 +190,10 @@ def test_a_calibration_replaces_the_one_before(gallery):
     assert len(gallery.operating_points(EncoderId("other"))) == 1
 
 
-def test_info_counts_and_names_nobody(path, gallery):
+def test_info_counts_and_names_nobody(where, gallery):
     gallery.enroll("Ada", [template(1), template(2)], encoder=ENCODER)
     info = gallery.info()
-    assert (info.path, info.schema_version, info.writable) == (path, 1, True)
+    assert (gallery.where, info.schema_version, info.writable) == (info.where, 2, True)
     assert (info.encoder, info.encoder_name) == (ENCODER, "sface")
     assert (info.people, info.templates, info.photographs, info.sequence) == (1, 2, 0, 2)
     assert info.bytes_on_disk > 4096

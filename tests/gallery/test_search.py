@@ -19,9 +19,9 @@ def news(vectors, owners, *, since=0, removed=(), names=None):
     sequence = since + len(vectors) + len(removed)
     names = names or tuple(f"t{since + n}" for n in range(len(vectors)))
     matrix = np.array(vectors, np.float32) if len(vectors) else np.empty((0, 0), np.float32)
-    return Changes(
-        since, sequence, since == 0, ENCODER, names, tuple(owners), matrix, tuple(removed)
-    )
+    full, owners, removed = since == 0, tuple(owners), tuple(removed)
+    mark = f"entry {sequence}"
+    return Changes(since, sequence, mark, full, False, ENCODER, names, owners, matrix, removed)
 
 
 def searcher_of(vectors, owners):
@@ -75,7 +75,9 @@ def test_whoever_was_removed_is_not_found_and_their_numbers_are_gone():
     searcher.update(news([], [], since=3, removed=["t0", "never seen"]))
     hits = searcher.nearest(secret[None], 5)[0]
     assert {hit.person for hit in hits} == {"bob", "eve"}
-    assert secret.tobytes() not in searcher._rows.tobytes()
+    (block,) = searcher._shelf._blocks
+    assert secret.tobytes() not in block.rows.tobytes()
+    assert np.array_equal(np.flatnonzero(block.codes.any(axis=1)), [1, 2])
 
 
 def test_an_empty_searcher_finds_nobody():
@@ -118,7 +120,7 @@ def test_changes_may_come_twice_but_not_with_a_gap():
 
 def test_a_gallery_put_back_from_a_backup_replaces_everything():
     searcher = searcher_of([at_angle(0), at_angle(90)], ["ada", "bob"])
-    past = Changes(2, 1, True, ENCODER, ("x",), ("eve",), at_angle(45)[None], ())
+    past = Changes(2, 1, "other", True, False, ENCODER, ("x",), ("eve",), at_angle(45)[None], ())
     searcher.update(past)
     assert (len(searcher), searcher.sequence) == (1, 1)
     assert searcher.nearest(at_angle(0)[None], 2)[0][0].person == "eve"

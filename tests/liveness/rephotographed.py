@@ -3,7 +3,8 @@
 Nothing here is shared with ``visavis.train.attacks``. A print is separated into inks, each dithered
 by error diffusion (Floyd and Steinberg 1976) or by clustered dots, several a pixel. A phone shows
 lit stripes of red, green and blue. The sheet or phone lies in a drawn room, is seen in perspective,
-and is photographed: averaged down, blurred and saved as JPEG.
+and is photographed: averaged down, blurred and saved as JPEG. Close up it fills the view, as the
+live photograph beside it does, so that neither its edges nor the room tell.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _CLUSTER = np.array(
 )  # a clustered-dot screen
 
 
-def printed(photo: Image.Image, seed: int = 0, *, clustered: bool = False) -> Image.Image:
+def printed(
+    photo: Image.Image, seed: int = 0, *, clustered: bool = False, close: bool = False
+) -> Image.Image:
     """Give a photograph of a printed photograph, lying or held in a room."""
     random = np.random.default_rng(seed)
     large = photo.resize((photo.width * DOTS, photo.height * DOTS), Image.Resampling.BICUBIC)
@@ -35,12 +38,14 @@ def printed(photo: Image.Image, seed: int = 0, *, clustered: bool = False) -> Im
     black = np.array([34, 30, 36]) + random.integers(-6, 6, 3)
     colours = np.asarray(ink, np.float64) / 255
     page = Image.fromarray((black + colours * (paper - black)).astype(np.uint8))
+    if close:
+        return _photographed(page, random, 0.1, close=True)
     margin = int(random.uniform(0.02, 0.08) * page.width)
     sheet = ImageOps.expand(page, margin, tuple(int(v) for v in paper))
     return _photographed(sheet, random, gloss=0.1)
 
 
-def on_a_phone(photo: Image.Image, seed: int = 0) -> Image.Image:
+def on_a_phone(photo: Image.Image, seed: int = 0, *, close: bool = False) -> Image.Image:
     """Give a photograph of a phone that shows the photograph."""
     random = np.random.default_rng(seed)
     large = np.asarray(
@@ -51,6 +56,8 @@ def on_a_phone(photo: Image.Image, seed: int = 0) -> Image.Image:
         lit[:, colour::3, colour] = large[:, colour::3, colour]
     lit[::DOTS] //= 2  # the gap between rows
     panel = Image.fromarray(np.clip(lit * 2.4 + 8, 0, 255).astype(np.uint8))
+    if close:
+        return _photographed(panel, random, 0.25, close=True)
     bezel = int(random.uniform(0.03, 0.08) * panel.width)
     phone = ImageOps.expand(panel, (bezel, 3 * bezel, bezel, 3 * bezel), (12, 12, 14))
     return _photographed(phone, random, gloss=0.25)
@@ -68,12 +75,17 @@ def _clustered(ink: Image.Image) -> Image.Image:
     return Image.fromarray(np.where(values > limits, 255, 0).astype(np.uint8))
 
 
-def _photographed(sheet: Image.Image, random: np.random.Generator, gloss: float) -> Image.Image:
-    wide, high = int(sheet.width * 1.5), int(sheet.height * 1.4)
+def _photographed(
+    sheet: Image.Image, random: np.random.Generator, gloss: float, *, close: bool = False
+) -> Image.Image:
+    wide, high = (sheet.width, sheet.height) if close else _around(sheet)
     room = _room(wide, high, random)
     left, top = (wide - sheet.width) // 2, (high - sheet.height) // 2
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * [sheet.width, sheet.height]
-    corners = corners + [left, top] + random.uniform(-0.05, 0.05, (4, 2)) * sheet.width
+    moved = random.uniform(-0.05, 0.05, (4, 2)) * sheet.width
+    if close:  # every corner lies outside the view
+        moved = np.abs(moved) * [[-1, -1], [1, -1], [1, 1], [-1, 1]]
+    corners = corners + np.array([left, top]) + moved
     source = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * [sheet.width, sheet.height]
     back = _perspective(corners, source)
     turned = sheet.transform((wide, high), Image.Transform.PERSPECTIVE, back, Image.BICUBIC)
@@ -90,6 +102,10 @@ def _photographed(sheet: Image.Image, random: np.random.Generator, gloss: float)
     room.paste(turned, (0, 0), mask)
     seen = room.resize((wide // DOTS, high // DOTS), Image.Resampling.BOX)
     return _saved(seen, random)
+
+
+def _around(sheet: Image.Image) -> tuple[int, int]:
+    return int(sheet.width * 1.5), int(sheet.height * 1.4)
 
 
 def _room(wide: int, high: int, random: np.random.Generator) -> Image.Image:

@@ -219,7 +219,9 @@ class Performer:
     wide
         How many times as far it turns; a picture is turned further to be seen to turn.
     other
-        Who takes the place of the actor some time after the first action.
+        Who takes the place of the actor some time after the first action, for good.
+    for_turns
+        The other is there for the turns only: somebody's own head beside another's picture.
     seconds
         Ends by itself then.
     """
@@ -230,9 +232,11 @@ class Performer:
     wide: float = 1.0
     rate: float = 15.0
     other: Actor | None = None
+    for_turns: bool = False
     seconds: float = 75.0
     now: float = 0.0
     _swap_at: float = math.inf
+    _turning: bool = False
     _heard: Phrase | None = None
     _plan: list[tuple[float, Pose]] = field(default_factory=list)
     _from: Pose = Pose()
@@ -248,7 +252,8 @@ class Performer:
 
     def frames(self) -> Iterator[tuple[float, np.ndarray]]:
         while self.now < self.seconds:
-            actor = self.other if self.other and self.now >= self._swap_at else self.actor
+            swapped = self._turning if self.for_turns else self.now >= self._swap_at
+            actor = self.other if self.other and swapped else self.actor
             yield self.now, self._camera.shoot(actor.frame(self.pose()))
             self.now += self.rng.uniform(0.85, 1.15) / self.rate
 
@@ -261,13 +266,15 @@ class Performer:
         if phrase is self._heard:
             return
         self._heard = phrase
+        if phrase in self._targets or phrase is Phrase.LOOK_AT_CAMERA:
+            self._turning = phrase in {Phrase.TURN_LEFT, Phrase.TURN_RIGHT}
         if phrase in self._targets:
-            reaction = self.rng.uniform(0.35, 0.9)
+            reaction = self.rng.uniform(0.35, 1.6)
             self._plan = [(self.now + reaction, self._targets[phrase])]
         elif phrase in {Phrase.BACK, Phrase.GO_BACK, Phrase.SHOW_FACE}:
             if phrase is Phrase.SHOW_FACE:  # turned too far: not so far the next time
                 self._targets = {p: Pose().towards(t, 0.85) for p, t in self._targets.items()}
-            self._plan = [(self.now + self.rng.uniform(0.3, 0.8), Pose())]
+            self._plan = [(self.now + self.rng.uniform(0.3, 1.2), Pose())]
 
     def pose(self) -> Pose:
         if self._plan and self.now >= self._plan[0][0]:

@@ -62,19 +62,47 @@ def test_all_orders_are_drawn_about_as_often():
     assert 115 < min(drawn.values()) <= max(drawn.values()) < 285
 
 
-def test_no_two_challenges_share_a_nonce_or_their_pauses():
+def test_no_two_challenges_share_a_nonce_or_their_waits():
     many = [issue(now=0) for _ in range(200)]
     assert len({c.nonce for c in many}) == 200
-    assert len({tuple(s.pause for s in c.steps) for c in many}) > 190
-    low, high = ChallengeConfig().pause
-    assert all(low <= s.pause <= high for c in many for s in c.steps)
+    waits = [[w for step in c.steps for w in (step.pause, step.hold)] for c in many]
+    assert len({tuple(each) for each in waits}) > 190
+    config = ChallengeConfig()
+    for each in waits:
+        long = [config.long[0] <= w <= config.long[1] for w in each]
+        short = [config.short[0] <= w <= config.short[1] for w in each]
+        assert (sum(long), sum(short)) == (2, 6)
+
+
+def test_the_long_waits_may_be_anywhere():
+    """28 places for two of eight."""
+    places = Counter(
+        tuple(i for i, wait in enumerate(waits) if wait > 2)
+        for c in (issue(now=0) for _ in range(2800))
+        for waits in [[w for step in c.steps for w in (step.pause, step.hold)]]
+    )
+    assert len(places) == 28
+    # Expected 100 each, deviation 10: six deviations.
+    assert 40 < min(places.values()) <= max(places.values()) < 160
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 1}, {"steps": 9}, {"pause": (2, 1)}, {"pause": (-1, 1)}, {"lifetime": 0}]
+    "wrong",
+    [
+        {"steps": 1},
+        {"steps": 9},
+        {"short": (2, 1)},
+        {"short": (-1, 1)},
+        {"short": (1, 5)},
+        {"long": (4, float("inf"))},
+        {"long": (4, float("nan"))},
+        {"longs": 9},
+        {"longs": -1},
+        {"lifetime": 0},
+    ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(wrong):
-    with pytest.raises(ValueError, match=r"steps|pauses"):
+    with pytest.raises(ValueError, match=r"steps|waits|lifetime"):
         ChallengeConfig(**wrong)
 
 
@@ -89,11 +117,13 @@ def test_json_gives_the_challenge_back():
 @pytest.mark.parametrize(
     "change",
     [
-        {"schema": 2},
+        {"schema": 1},
         {"steps": []},
-        {"steps": [{"action": "stand-on-head", "pause": 1}]},
-        {"steps": [{"action": "turn-left", "pause": "nan"}]},
-        {"steps": [{"action": "turn-left", "pause": 1}] * 9},
+        {"steps": [{"action": "stand-on-head", "pause": 1, "hold": 1}]},
+        {"steps": [{"action": "turn-left", "pause": 1}]},
+        {"steps": [{"action": "turn-left", "pause": "nan", "hold": 1}]},
+        {"steps": [{"action": "turn-left", "pause": 1, "hold": "inf"}]},
+        {"steps": [{"action": "turn-left", "pause": 1, "hold": 1}] * 9},
         {"steps": 7},
         {"expires": None},
         {"expires": "inf"},
@@ -105,7 +135,7 @@ def test_json_that_is_no_challenge_is_refused(change):
         Challenge.from_json(issue().as_json() | change)
 
 
-@pytest.mark.parametrize("other", [None, [], "x", {}, {"schema": 1}])
+@pytest.mark.parametrize("other", [None, [], "x", {}, {"schema": 2}])
 def test_what_is_no_object_is_refused(other):
     with pytest.raises(ChallengeRefused):
         Challenge.from_json(other)

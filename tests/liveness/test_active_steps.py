@@ -29,25 +29,30 @@ def motion(**changed: object) -> Motion:
     return Motion(**(REST | changed), yaw=0, pitch=0, size=60)
 
 
-def begun(*actions: Action, pause: float = 0.5, **config: object) -> Steps:
-    challenge = Challenge("n", tuple(Step(a, pause) for a in actions), 0, 90)
+def begun(*actions: Action, pause: float = 0.5, hold: float = 0.0, **config: object) -> Steps:
+    challenge = Challenge("n", tuple(Step(a, pause, hold) for a in actions), 0, 90)
     return Steps(challenge, ActiveConfig(**config), 0)
 
 
-def fed(steps: Steps, *motions: Motion) -> Steps:
+def fed(steps: Steps, *motions: Motion, start: float = 0) -> Steps:
     for i, each in enumerate(motions):
-        steps.follow(each, i / RATE)
+        steps.follow(each, start + i / RATE)
     return steps
 
 
-def lived(steps: Steps, does: dict, reaction: float = 0.5, seconds: float = 60) -> Steps:
-    """Do what is asked after a while, and go back when told."""
-    told, since, now = None, 0.0, 0.0
+def lived(
+    steps: Steps, does: dict, reaction: float = 0.5, back: float = 0.5, seconds: float = 60
+) -> Steps:
+    """Do what is asked after a while, and go back so long after being told."""
+    told, since, now, doing = None, 0.0, 0.0, None
     while not steps.finished and now < seconds:
         if steps.phrase is not told and steps.phrase is not Phrase.FURTHER:
             told, since = steps.phrase, now
-        acts = steps.action if now - since >= reaction else None
-        steps.follow(motion(**does.get(acts, {})), now)
+        if steps.action and now - since >= reaction:
+            doing = steps.action
+        elif told in {Phrase.BACK, Phrase.GO_BACK} and now - since >= back:
+            doing = None
+        steps.follow(motion(**does.get(doing, {})), now)
         now += 1 / RATE
     return steps
 
@@ -57,7 +62,8 @@ def test_what_is_asked_and_done_passes_in_its_order():
     assert tuple(p.action for p in steps.performed) == ALL
     assert steps.phrase is Phrase.DONE
     for p in steps.performed:
-        assert p.asked + 0.5 <= p.reached < p.left
+        assert p.asked + 0.5 <= p.reached < p.recalled
+        assert p.recalled + 0.5 <= p.left
 
 
 def test_nothing_is_asked_before_the_pause_is_over():
@@ -66,6 +72,7 @@ def test_nothing_is_asked_before_the_pause_is_over():
     for i in range(40):
         steps.follow(motion(), i / RATE)
         asked.append((i / RATE, steps.action, steps.phrase))
+        assert steps.action or steps.remaining == ActiveConfig().slowest  # tells nobody when
     assert all(a is None and p is Phrase.LOOK_AT_CAMERA for t, a, p in asked if t < 1)
     assert all(a is Action.TURN_LEFT and p is Phrase.TURN_LEFT for t, a, p in asked if t > 1.1)
 
@@ -105,15 +112,89 @@ def test_a_movement_before_it_is_asked_fails(action):
     assert end.value.failure is Failure.TOO_EARLY
 
 
-def test_nobody_reacts_at_once():
+@pytest.mark.parametrize("when", ["reaction", "back"])
+def test_nobody_reacts_at_once(when):
     with pytest.raises(Ended) as end:
-        lived(begun(Action.TURN_LEFT), DOES, reaction=0)
+        lived(begun(Action.TURN_LEFT), DOES, **{when: 0})
     assert end.value.failure is Failure.TOO_EARLY
 
 
-def test_a_recording_keeps_no_pauses_and_is_never_too_early():
-    steps = lived(begun(*ALL, prompted=False), DOES, reaction=0)
-    assert steps.finished
+@pytest.mark.parametrize("when", ["reaction", "back"])
+def test_nobody_waits_for_long_until_they_begin(when):
+    assert lived(begun(Action.TURN_LEFT), DOES, **{when: 2.5}).finished
+    with pytest.raises(Ended) as end:
+        lived(begun(Action.TURN_LEFT), DOES, **{when: 3.5})
+    assert end.value.failure is Failure.TOO_SLOW
+
+
+@pytest.mark.parametrize("action", ALL)
+def test_who_does_not_hold_it_until_told_fails(action):
+    """A recording cannot know for how long; a live person waits to be told."""
+    assert lived(begun(action, hold=1.5), DOES).finished
+    briefly = [motion()] * 20 + [motion(**DOES[action])] * 15 + [motion()] * 20
+    with pytest.raises(Ended) as end:
+        fed(begun(action, hold=1.5), *briefly)
+    assert (end.value.failure, end.value.detail) == (Failure.TOO_EARLY, f"back from {action}")
+
+
+def replayed(steps: Steps, recorded: list[tuple[Motion, float]]) -> Steps:
+    for seen, now in recorded:
+        steps.follow(seen, now)
+    return steps
+
+
+def test_the_answer_to_the_same_order_fails_where_the_waits_were_others():
+    """Told at which times to move, by the first challenge; the second has other waits."""
+    first = begun(Action.TURN_LEFT, Action.TURN_RIGHT, pause=0.5, hold=0.5)
+    recorded: list[tuple[Motion, float]] = []
+    follow = first.follow
+    first.follow = lambda seen, now: (recorded.append((seen, now)), follow(seen, now))
+    assert lived(first, DOES).finished
+    again = begun(Action.TURN_LEFT, Action.TURN_RIGHT, pause=0.5, hold=0.5)
+    assert replayed(again, recorded).finished
+    for waits in ({"pause": 3.2, "hold": 0.5}, {"pause": 0.5, "hold": 3.2}):
+        other = begun(Action.TURN_LEFT, Action.TURN_RIGHT, **waits)
+        with pytest.raises(Ended) as end:
+            replayed(other, recorded)
+        assert end.value.failure is Failure.TOO_EARLY
+
+
+def test_a_recording_keeps_no_waits_and_is_never_too_early():
+    steps = begun(*ALL, hold=2, prompted=False)
+    assert lived(steps, DOES, reaction=0, back=0).finished
+
+
+def lost(steps: Steps, before: Motion, after: Motion, seconds: float = 1.0) -> Steps:
+    """Do ``before`` until it is held, be lost for a while, and be ``after`` when seen again."""
+    fed(steps, *[motion()] * 20, *[before] * 8)
+    now = 28 / RATE + seconds
+    steps.regained(now)
+    for i in range(12):
+        steps.follow(after, now + i / RATE)
+    return steps
+
+
+def test_who_turned_too_far_to_be_seen_is_asked_again_when_back():
+    steps = lost(begun(Action.TURN_LEFT, hold=2), motion(**LEFT), motion())
+    assert not steps.performed
+    assert steps.phrase in {Phrase.LOOK_AT_CAMERA, Phrase.TURN_LEFT}
+    steps = lost(begun(Action.TURN_LEFT, hold=1), motion(**LEFT), motion(**LEFT))
+    assert steps.phrase is Phrase.BACK  # seen again where it was: nothing was missed
+
+
+def test_a_face_that_is_lost_gains_time_but_not_without_end():
+    steps = fed(begun(Action.TURN_LEFT), *[motion()] * 20)
+    now = 20 / RATE
+    for _ in range(3):
+        fed(steps, *[motion()] * 30, start=now)
+        now += 30 / RATE
+        steps.regained(now)
+    fed(steps, *[motion()] * 30, start=now)
+    now += 30 / RATE
+    steps.regained(now)  # once too often
+    with pytest.raises(Ended) as end:
+        fed(steps, *[motion()] * 30, start=now)
+    assert end.value.failure is Failure.TOO_SLOW
 
 
 def test_a_tilted_picture_shows_too_little_parallax_for_its_tilt():

@@ -19,12 +19,16 @@ from visavis.values import Face, Image
 PORTRAITS = ("obama.jpg", "obama2.jpg", "obama3.jpg", "biden.jpg", "astronaut.png")
 
 
-def missed(*names: str) -> list:
-    """The portraits, with those marked whose presentations the shipped network takes for live.
+ATTACK = "the network takes this presentation for live"
+WINDOW = "a bright window around the head looks to the network like the edges of a sheet"
+
+
+def missed(*names: str, reason: str = ATTACK) -> list:
+    """The portraits, with those marked that the shipped network errs on.
 
     What it is known to miss is written down here, and fails when it gets better.
     """
-    why = pytest.mark.xfail(strict=True, reason="the network takes this presentation for live")
+    why = pytest.mark.xfail(strict=True, reason=reason)
     return [pytest.param(name, marks=why if name in names else ()) for name in PORTRAITS]
 
 
@@ -56,7 +60,7 @@ def judged(picture, detector, passive):
     return passive.judge_picture(image, detector.find(image, Search.SUBJECT)[:1])
 
 
-@pytest.mark.parametrize("name", PORTRAITS)
+@pytest.mark.parametrize("name", missed("obama.jpg", reason=WINDOW))
 def test_portraits_are_live(name, photographs, detector, passive):
     image = open_image(photographs[name])
     answer = passive.judge(image, detector.find(image, Search.SUBJECT)[0])
@@ -66,7 +70,7 @@ def test_portraits_are_live(name, photographs, detector, passive):
     assert (answer.bpcer, answer.apcer) == (passive.point.bpcer, passive.point.apcer)
 
 
-@pytest.mark.parametrize("name", PORTRAITS)
+@pytest.mark.parametrize("name", missed("obama.jpg", reason=WINDOW))
 def test_the_same_camera_s_file_of_them_is_live_too(name, photos, detector, passive):
     assert judged(retaken(photos[name], 1), detector, passive).live is True
 
@@ -85,16 +89,17 @@ def test_coarse_prints_of_them_are_attacks(name, photos, detector, passive):
     assert judged(printed(photos[name], 1, clustered=True), detector, passive).live is not True
 
 
-@pytest.mark.parametrize("name", missed("obama.jpg", "obama3.jpg", "biden.jpg"))
+@pytest.mark.parametrize("name", PORTRAITS)
 def test_phones_that_show_them_are_attacks(name, photos, detector, passive):
     assert judged(on_a_phone(photos[name], 1), detector, passive).live is not True
 
 
-def test_a_print_scores_lower_than_its_portrait(photos, detector, passive):
+@pytest.mark.parametrize("name", PORTRAITS)
+def test_a_print_scores_lower_than_its_portrait(name, photos, detector, passive):
     """Known answers, not ranges: pixels in the wrong range or order would turn these round."""
-    for photo in photos.values():
-        live = judged(retaken(photo, 1), detector, passive).score
-        assert live > judged(printed(photo, 3), detector, passive).score + 0.15
+    live = judged(retaken(photos[name], 1), detector, passive).score
+    paper = judged(printed(photos[name], 3), detector, passive).score
+    assert np.log(live / (1 - live)) > np.log(paper / (1 - paper)) + 0.5
 
 
 def test_several_shots_are_one_answer(photos, detector, passive):

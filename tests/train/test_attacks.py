@@ -13,10 +13,11 @@ from visavis.train.attacks import CANVAS, CANVAS_SIZE, CROP, CROP_SIZE, Species,
 from visavis.train.attacks.camera import photograph
 from visavis.train.attacks.canvas import look, soften, view
 from visavis.train.attacks.draw import Draw
-from visavis.train.attacks.frame import sheet
+from visavis.train.attacks.frame import against_light, hands, sheet
 from visavis.train.attacks.paper import on_paper
 from visavis.train.attacks.person import in_person
 from visavis.train.attacks.screen import on_screen
+from visavis.train.attacks.studio import silhouette, studio
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,44 @@ def test_edges_never_cut_the_face():
     for seed in range(20):
         page = sheet(Draw(seed, 16), face.expand(16, -1, -1, -1), 0.2, 1.7, card=0.5)
         assert page.depth.min() > 0
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_hands_hold_by_the_sides_and_never_cover_the_face(held):
+    plane = straight().expand(64, -1, -1, -1)
+    page = sheet(Draw(4, 64), plane, 0.5, 1.2) if held else None
+    seen = hands(Draw(4, 64), torch.zeros(64, 3, CROP_SIZE, CROP_SIZE), plane, page, 1.0)
+    core = slice(CROP_SIZE // 2 - 12, CROP_SIZE // 2 + 12)  # eyes to mouth
+    assert float(seen[..., core, core].amax((1, 2, 3)).median()) < 0.01
+    assert float((seen.amax((1, 2, 3)) > 0.02).float().mean()) > 0.7  # most are within the view
+
+
+def test_a_window_behind_darkens_the_front():
+    front, back = against_light(Draw(1, 400), 0.5)
+    before_window = back > 1
+    assert 0.4 < float(before_window.float().mean()) < 0.6
+    assert (front[before_window] < 1).all()
+    assert (front[~before_window] == 1).all()
+
+
+def test_what_hangs_behind_a_person_ends_at_them(canvases):
+    """The studio changes what is behind people, and leaves their faces."""
+    light = torch.from_numpy(canvases).permute(0, 3, 1, 2).float().div(255).pow(2.2)
+    changed = (studio(Draw(3, len(light)), light) - light).abs().amax(1)
+    middle = slice(CANVAS_SIZE // 2 - 14, CANVAS_SIZE // 2 + 14)
+    assert float(changed[:, middle, middle].mean()) < 0.03
+    assert float(changed[:, :10].mean()) > 0.1
+    mask = silhouette(Draw(3, 8), straight().expand(8, -1, -1, -1))
+    assert float(mask[:, 0, 48, 48].min()) > 0.9
+    assert float(mask[:, 0, 0, 0].max()) < 0.1
+
+
+def test_the_camera_exposes_for_what_it_sees():
+    """A scene eight times as dark comes out less than eight times as dark."""
+    scene = torch.rand(64, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(1))
+    bright = (photograph(Draw(2, 64), scene) / 255.0) ** 2.2
+    dark = (photograph(Draw(2, 64), scene / 8) / 255.0) ** 2.2
+    assert 1.5 < bright.mean() / dark.mean() < 5
 
 
 def test_live_faces_keep_more_of_themselves_than_presentations(canvases):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +28,7 @@ from visavis.cli.options import (
 
 if TYPE_CHECKING:
     from visavis.engine import Outcome
+    from visavis.values import Consent
 
 
 @click.command()
@@ -42,6 +46,14 @@ if TYPE_CHECKING:
     show_default="one a core",
     help="With --folder: photographs worked on side by side.",
 )
+@click.option("--consent", default="", metavar="REFERENCE", help="Where the consent is on file.")
+@click.option("--purpose", default="", metavar="TEXT", help="What it is given for.")
+@click.option(
+    "--expires",
+    metavar="DATE",
+    help="Last day of the consent, such as 2027-06-30, or a time with its zone; from then on "
+    "nobody is recognised by it, and 'visavis gallery expire' erases them.",
+)
 @force_option
 @keep_option
 @gallery_option
@@ -55,6 +67,9 @@ def enroll(
     workers: int,
     force: bool,
     keep_photographs: bool,
+    consent: str,
+    purpose: str,
+    expires: str | None,
     gallery: str | None,
     as_json: bool,
 ) -> None:
@@ -67,12 +82,15 @@ def enroll(
     Examples:
       visavis enroll Ada ada.jpg
       visavis enroll --folder staff/
+      visavis enroll Bob bob.jpg --consent "form 12" --purpose "front door" --expires 2027-06-30
     """
+    agreed = _agreed(consent, purpose, expires)
     if folder is not None:
         if person is not None:
             raise click.UsageError("give PERSON and IMAGES, or --folder, not both")
         workers = workers or os.cpu_count() or 1
-        sys.exit(_folder(networks, folder, workers, force, keep_photographs, gallery, as_json))
+        wish = _Wish(force, keep_photographs, agreed)
+        sys.exit(_folder(networks, folder, workers, wish, gallery, as_json))
     if person is None or not images:
         raise click.UsageError("give PERSON and at least one IMAGE, or --folder")
     with networks.open(gallery_path(gallery)) as engine:
@@ -81,6 +99,7 @@ def enroll(
             [photograph(image) for image in images],
             force=force,
             keep_photographs=keep_photographs,
+            consent=agreed,
         )
     if as_json:
         print_json(
@@ -98,12 +117,37 @@ def enroll(
         click.echo(f"{done.person.name}: {what}, {done.person.templates} template(s) in all")
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    force: bool
+    keep: bool
+    consent: Consent | None
+
+
+def _agreed(reference: str, purpose: str, expires: str | None) -> Consent | None:
+    from visavis.values import Consent  # noqa: PLC0415
+
+    if not (reference or purpose or expires):
+        return None
+    return Consent(reference, purpose, _moment(expires) if expires else None)
+
+
+def _moment(text: str) -> datetime:
+    """Read a day, which counts to its end here, or a time with its zone."""
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+            day = date.fromisoformat(text) + timedelta(days=1)
+            return datetime(day.year, day.month, day.day).astimezone()
+        return datetime.fromisoformat(text)
+    except (ValueError, OverflowError) as fault:
+        raise click.UsageError(f"--expires {text!r} is no date such as 2027-06-30") from fault
+
+
 def _folder(
     networks: EngineChoice,
     folder: Path,
     workers: int,
-    force: bool,
-    keep: bool,
+    wish: _Wish,
     gallery: str | None,
     as_json: bool,
 ) -> int:
@@ -128,7 +172,12 @@ def _folder(
     ):
         task = progress.add_task("enrolling", total=plan.photographs)
         for outcome in enroll_folder(
-            engine, plan, workers=workers, force=force, keep_photographs=keep
+            engine,
+            plan,
+            workers=workers,
+            force=wish.force,
+            keep_photographs=wish.keep,
+            consent=wish.consent,
         ):
             note(outcome)
             progress.advance(task)

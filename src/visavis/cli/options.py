@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from visavis.engine import Engine
     from visavis.gallery import Gallery
+    from visavis.gallery.protection import Keys
     from visavis.image import Source
 
     Command = Callable[..., Any]
@@ -29,11 +31,36 @@ json_option = click.option(
 exit_status_option = click.option(
     "--exit-status", is_flag=True, help="Exit with 1 when the answer is no."
 )
-gallery_option = click.option(
-    "--gallery",
-    metavar="FILE",
-    help="The people; default VISAVIS_GALLERY, else people.db in your data directory.",
-)
+_KEY_FILE = "visavis.key_file"
+
+
+def _keep_key_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    ctx.meta[_KEY_FILE] = value
+
+
+def gallery_option(command: Command) -> Command:
+    """Add --gallery, which arrives as ``gallery``, and --key-file, which `gallery_keys` knows."""
+    for option in (
+        click.option(
+            "--key-file",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            expose_value=False,
+            callback=_keep_key_file,
+            help="The master key of a sealed gallery; default VISAVIS_KEY, else "
+            "VISAVIS_KEY_FILE, else keys/master.key in your data directory.",
+        ),
+        click.option(
+            "--gallery",
+            metavar="FILE",
+            help="The people: FILE or postgresql://user@host/database; default VISAVIS_GALLERY, "
+            "else people.db in your data directory.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 force_option = click.option(
     "--force", is_flag=True, help="Overrule what quality and likeness say against it."
 )
@@ -98,6 +125,7 @@ class EngineChoice:
     runtime: str
     threads: int
     pick: str
+    search: str | None = None
 
     def instead(self, other: str) -> EngineChoice:
         """Give the same choice with another ``ENCODER[:PRECISION]``."""
@@ -114,6 +142,7 @@ class EngineChoice:
         from visavis.models import Cores, Precision, RuntimeName  # noqa: PLC0415
         from visavis.values import Pick  # noqa: PLC0415
 
+        told = settings()
         cores = Cores(workers, workers) if workers > 1 else Cores(self.threads)
         return Engine.open(
             gallery,
@@ -123,14 +152,18 @@ class EngineChoice:
                 runtime=RuntimeName(self.runtime),
                 cores=cores,
                 pick=Pick(self.pick),
-                store=settings().store,
+                search=self.search or told.search,
+                search_token=told.search_token,
+                store=told.store,
+                keys=gallery_keys() if gallery else None,
+                actor=actor(),
                 **(alive.settings() if alive else {}),
             ),
         )
 
 
 def engine_options(command: Command) -> Command:
-    """Add --encoder, --precision, --runtime, --threads and --pick; they arrive as ``networks``."""
+    """Add --encoder, --precision, --runtime, --threads, --pick and --search, as ``networks``."""
 
     def gathered(
         encoder: str,
@@ -138,14 +171,22 @@ def engine_options(command: Command) -> Command:
         runtime: str,
         threads: int,
         pick: str,
+        search: str | None,
         **rest: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        return command(networks=EngineChoice(encoder, precision, runtime, threads, pick), **rest)
+        networks = EngineChoice(encoder, precision, runtime, threads, pick, search)
+        return command(networks=networks, **rest)
 
     gathered.__doc__ = command.__doc__
     gathered.__name__ = command.__name__
     gathered.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     for option in (
+        click.option(
+            "--search",
+            metavar="URL",
+            help="Where people are looked for: milvus://host:port/database; default "
+            "VISAVIS_SEARCH, else exactly, in memory.",
+        ),
         click.option(
             "--pick",
             default="clear-subject",
@@ -247,7 +288,47 @@ def open_gallery(given: str | None, *, create: bool = False) -> Gallery:
     """Open the people without any network."""
     from visavis.gallery import Gallery  # noqa: PLC0415
 
-    return Gallery.open(gallery_path(given), create=create)
+    path = gallery_path(given)
+    return Gallery.open(path, create=create, keys=gallery_keys(), actor=actor())
+
+
+def gallery_keys() -> Keys:
+    """Say where the master key comes from; nothing is read yet."""
+    context = click.get_current_context(silent=True)
+    named = context.meta.get(_KEY_FILE) if context else None
+    if named is None:
+        return settings().keys
+    from visavis.gallery.protection import Keys  # noqa: PLC0415
+
+    return Keys(file=named)
+
+
+def actor() -> str:
+    """Name who is at the command line, for the audit log."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a user without a name, as in containers
+        return f"cli:{os.getuid()}"
+
+
+def pass_on(people: Gallery) -> bool:
+    """Have the Milvus of VISAVIS_SEARCH erase who was removed; False when it cannot be told now.
+
+    It is then told before the next search. Searching in memory leaves nothing to be told.
+    """
+    from visavis.errors import SearchUnavailable  # noqa: PLC0415
+    from visavis.gallery.searchers import catch_up, open_searcher  # noqa: PLC0415
+
+    told = settings()
+    if told.search is None:
+        return True
+    try:
+        searcher = open_searcher(told.search, people, token=told.search_token)
+        catch_up(searcher, people)
+    except SearchUnavailable:
+        return False
+    searcher.close()
+    return True
 
 
 def photograph(path: Path) -> Source:

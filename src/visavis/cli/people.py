@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from visavis.cli.answers import print_json
-from visavis.cli.options import complete_person, gallery_option, json_option, open_gallery
+from visavis.cli.options import (
+    complete_person,
+    gallery_option,
+    json_option,
+    open_gallery,
+    pass_on,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from visavis.values import Person
 
 
@@ -57,7 +66,7 @@ def show(person: str, gallery: str | None, as_json: bool) -> None:
     with open_gallery(gallery) as registry:
         found = registry.person(person)
         templates = registry.templates(found.id)
-        kept = [registry.photograph(t.id) is not None for t in templates]
+        kept = [registry.keeps_photograph(t.id) for t in templates]
     stored = [
         {"id": t.id, "created": t.created.isoformat(), "photograph_kept": k, "digest": t.digest}
         for t, k in zip(templates, kept, strict=True)
@@ -66,6 +75,8 @@ def show(person: str, gallery: str | None, as_json: bool) -> None:
         print_json({**_json(found), "stored": stored})
         return
     click.echo(f"{found.name}\n  id {found.id}\n  enrolled {found.created:%Y-%m-%d %H:%M} UTC")
+    for line in _consent_lines(found):
+        click.echo(f"  {line}")
     for row in stored:
         photo = "photograph kept" if row["photograph_kept"] else "no photograph"
         click.echo(f"  template {str(row['id'])[:8]}  {str(row['created'])[:16]}  {photo}")
@@ -110,6 +121,13 @@ def remove(people: tuple[str, ...], yes: bool, gallery: str | None, as_json: boo
             templates = sum(person.templates for person in found)
             click.confirm(f"Erase {who} ({templates} template(s))?", abort=True, err=True)
         gone = registry.remove(*(person.id for person in found))
+        told = pass_on(registry)
+    if not told:
+        click.echo(
+            "the Milvus that is searched in cannot be told now: nobody finds them any more, but "
+            "what it holds of them stays there until the next search reaches it",
+            err=True,
+        )
     if as_json:
         erased = [{"id": person.id, "name": person.name} for person in gone.persons]
         print_json({"removed": erased, "templates": len(gone.templates), "erased": gone.erased})
@@ -124,10 +142,29 @@ def remove(people: tuple[str, ...], yes: bool, gallery: str | None, as_json: boo
         )
 
 
+def _consent_lines(person: Person) -> Iterator[str]:
+    consent = person.consent
+    if consent.reference:
+        yield f"consent {consent.reference}"
+    if consent.purpose:
+        yield f"for {consent.purpose}"
+    if consent.expires is not None:
+        ended = person.expired(datetime.now(UTC))
+        yield f"{'EXPIRED' if ended else 'until'} {consent.expires:%Y-%m-%d %H:%M} UTC"
+
+
 def _json(person: Person) -> dict[str, Any]:
+    consent = person.consent
+    expires = consent.expires and consent.expires.isoformat()
     return {
         "id": person.id,
         "name": person.name,
         "created": person.created.isoformat(),
         "templates": person.templates,
+        "consent": {
+            "reference": consent.reference,
+            "purpose": consent.purpose,
+            "expires": expires,
+            "expired": person.expired(datetime.now(UTC)),
+        },
     }

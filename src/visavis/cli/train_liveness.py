@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +12,12 @@ import click
 
 from visavis.cli.answers import print_json
 from visavis.cli.options import json_option, settings
-from visavis.cli.train_encoder import interruptible
+from visavis.cli.train_encoder import INTERRUPTED, interruptible
 from visavis.errors import MissingExtra
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from visavis.train.live_finish import LiveDelivered
     from visavis.train.live_run import Teller
@@ -66,15 +68,33 @@ FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     help="Attacks to make from live photographs; may be given again.",
 )
 @click.option("--rounds", default=2, show_default=True, help="Presentations a photograph and kind.")
-@click.option("--epochs", default=5, show_default=True, help="Times each is learnt from.")
+@click.option(
+    "--real",
+    default=4,
+    show_default=True,
+    help="How much oftener photographs of a list with real attacks are looked at.",
+)
+@click.option("--epochs", default=8, show_default=True, help="Times each is learnt from.")
 @click.option("--batch", default=128, show_default=True, help="Presentations a step.")
 @click.option("--rate", default=4e-3, show_default=True, help="Highest learning rate.")
 @click.option("--map-weight", default=0.3, show_default=True, help="Of the face map; 0: without.")
-@click.option("--held-out", default=0.17, show_default=True, help="Share of subjects who measure.")
+@click.option(
+    "--fourier-weight", default=0.0, show_default=True, help="Of the spectrum's map; 0: without."
+)
+@click.option(
+    "--look/--no-look", default=True, show_default=True, help="Light, tint and move crops anew."
+)
+@click.option(
+    "--held-out", default=0.17, show_default=True, help="Share of subjects who choose and measure."
+)
 @click.option(
     "--start", default="", metavar="FILE", help="best.pt of an earlier run to go on from."
 )
 @click.option("--half", is_flag=True, help="Learn in bfloat16; for processors that have it.")
+@click.option(
+    "--compile", "compiled", is_flag=True, help="Compile the network; needs a C++ compiler."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out; ask for the same again.")
 @click.option("--seed", default=0, show_default=True, help="Everything drawn follows from it.")
 @click.option("--threads", default=0, show_default="torch's choice", help="Of the CPU.")
 @json_option
@@ -88,6 +108,7 @@ def liveness(
     licence: str,
     attacks: tuple[str, ...],
     threads: int,
+    resume: bool,
     as_json: bool,
     **asked: Any,  # noqa: ANN401 - click's values, by name
 ) -> None:
@@ -96,7 +117,8 @@ def liveness(
     Attacks on paper and on screens are made from the live photographs by a simulation of what ink,
     panels and cameras do. Some subjects are held out: on them the result is measured, with
     operating points. OUT then holds the network as ONNX, its manifest for 'visavis models add',
-    its operating points and a model card.
+    its operating points and a model card. Ctrl-C ends the run after the epoch it is at, and
+    --resume goes on as if it had not been ended.
 
     \b
     Example:
@@ -108,6 +130,7 @@ def liveness(
         from visavis.train.live_config import LivenessConfig  # noqa: PLC0415
         from visavis.train.live_finish import Told  # noqa: PLC0415
         from visavis.train.live_run import (  # noqa: PLC0415
+            Means,
             listed,
             live_folder,
             train_liveness,
@@ -125,13 +148,29 @@ def liveness(
     config = LivenessConfig(attacks=wanted, **asked)
     lists = [listed(path, images) for path in data]
     lists += [live_folder(folder, each) for folder in people]
-    told = Told(name or name_of(out), licence, out)
+    told = Told(name or name_of(out), licence, out, command=_command(sys.argv[1:]))
     with interruptible() as stop, _progress(stop) as teller:
-        delivered = train_liveness(lists, config, settings().store, told, teller)
+        trained = train_liveness(lists, config, told, Means(settings().store, teller, resume))
+    delivered = trained.delivered
+    if delivered is None:
+        words = f"stopped after epoch {trained.epochs} of {config.epochs}; go on with the same "
+        click.echo(f"{words}command and --resume", err=True)
+        sys.exit(INTERRUPTED)
     if as_json:
         print_json(_json(delivered))
         return
     click.echo(_text(delivered))
+
+
+def _command(words: Sequence[str]) -> str:
+    """Give the command as a model card tells it: whole paths are nobody's business."""
+    told, left_out = ["visavis"], False
+    for word in words:
+        if not left_out and word not in {"--out", "--resume", "--json"}:
+            path = Path(word)
+            told.append("/".join(path.parts[-2:]) if path.is_absolute() else word)
+        left_out = word == "--out"
+    return shlex.join(told)
 
 
 def _json(delivered: LiveDelivered) -> dict[str, Any]:
@@ -157,7 +196,7 @@ def _progress(stop: threading.Event) -> Iterator[Teller]:
     from rich.progress import Progress  # noqa: PLC0415
 
     from visavis.train.live_run import Teller  # noqa: PLC0415
-    from visavis.train.liveness import Epoch  # noqa: PLC0415, TC001
+    from visavis.train.live_state import Epoch  # noqa: PLC0415, TC001
 
     class Bars(Teller):
         def stage(self, what: str, total: int) -> None:

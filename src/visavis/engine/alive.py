@@ -102,7 +102,13 @@ class Alive:
 
     def answered(self, verdict: Verdict, encoder: Encoder) -> Answered:
         """Give what a policy takes: the verdict on a challenge, and whose face answered it."""
-        liveness = Liveness(verdict.live, model=CHALLENGE, reasons=verdict.reasons)
+        liveness = Liveness(
+            verdict.live,
+            bpcer=verdict.bpcer,
+            apcer=verdict.apcer,
+            model=CHALLENGE,
+            reasons=verdict.reasons,
+        )
         if verdict.portrait is None:
             return Answered(liveness, None)
         seen = self._sight.observed(*verdict.portrait)
@@ -128,7 +134,7 @@ class Alive:
             active = answered.liveness
             if active.live and not (answered.embedding and same(answered.embedding)):
                 why = "the challenge was answered by another face than the one in the photograph"
-                active = Liveness(False, model=active.model, reasons=(why,))
+                active = replace(active, live=False, reasons=(why,))
         return rule(policy, passive, active)
 
     @contextmanager

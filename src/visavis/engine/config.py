@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from visavis.detect import DetectorConfig
 from visavis.image import Limits
@@ -12,6 +13,9 @@ from visavis.liveness.policy import Policy
 from visavis.models import Cores, ModelStore, Precision, RuntimeName
 from visavis.quality import QualityLimits
 from visavis.values import DecideBy, Pick
+
+if TYPE_CHECKING:
+    from visavis.gallery.protection import Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,18 @@ class EngineConfig:
         Name of the model that judges pictures; it is opened when it is first asked for.
     live_at
         The error rate that it decides at.
+    search
+        Where people are looked for: None is exactly, in this process's memory; or the URL of a
+        Milvus, see `gallery.searchers.open_searcher`.
+    search_token
+        ``user:password`` or an API key of that Milvus.
     store
         Where models are kept; None is the user's own cache and data directories.
+    keys
+        The master key of a gallery that ``Engine.open`` opens by its path; None takes the one in
+        the user's data directory.
+    actor
+        Who acts, as that gallery's audit log will name them.
     """
 
     encoder: str = "sface"
@@ -64,4 +78,8 @@ class EngineConfig:
     live: Policy = Policy.OFF
     liveness: str = SHIPPED
     live_at: Aim = field(default_factory=Aim)
+    search: str | None = None
+    search_token: str | None = field(default=None, repr=False)
     store: ModelStore | None = None
+    keys: Keys | None = None
+    actor: str = "python"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,10 +16,12 @@ from visavis.decide import OperatingCurve, curve_of, squared
 from visavis.detect import Detector
 from visavis.encode import Encoder, embed, open_encoder
 from visavis.engine.alive import Alive, Eyes, told, under
+from visavis.engine.clustering import cluster_faces
 from visavis.engine.config import EngineConfig
 from visavis.engine.judge import Judge, head_judge
 from visavis.engine.sight import Observed, Photograph, Ready, Sight
 from visavis.errors import (
+    ConsentExpired,
     DuplicatePerson,
     EncoderMismatch,
     GalleryRequired,
@@ -39,11 +44,11 @@ from visavis.values import (
 )
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from visavis.engine.clustering import ClusterConfig, Clusters
     from visavis.gallery import Gallery, Hit, Searcher
     from visavis.image import Source
     from visavis.liveness.active import ActiveSession
@@ -52,7 +57,7 @@ if TYPE_CHECKING:
     from visavis.liveness.limits import ActiveConfig
     from visavis.liveness.policy import Answered, Policy
     from visavis.models import Manifest
-    from visavis.values import Decision, Liveness, Person, PersonId, Ruling
+    from visavis.values import Consent, Decision, Liveness, Person, PersonId, Ruling
 
 _SAME_PERSON_FMR = 1e-2
 """A photograph added to a person must resemble those there at least so well."""
@@ -95,7 +100,7 @@ class Engine:
         Parameters
         ----------
         gallery
-            A file (made when there is none), an open Gallery, or None to compare only.
+            A file (made when there is none) or a URL, an open Gallery, or None to compare only.
 
         Raises
         ------
@@ -118,7 +123,11 @@ class Engine:
         if gallery is not None:
             from visavis.gallery import Gallery  # noqa: PLC0415 - SQLAlchemy takes 0.2 s
 
-            people = gallery if isinstance(gallery, Gallery) else Gallery.open(gallery)
+            if isinstance(gallery, Gallery):
+                people = gallery
+            else:
+                people = Gallery.open(gallery, keys=config.keys, actor=config.actor)
+            people.unlock()  # a missing key is told before the first photograph, not after
             people.bind(encoder.id, encoder.name)
         return cls(detector, encoder, store.points(manifest, precision), people, config)
 
@@ -129,7 +138,9 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Close the gallery, when there is one."""
+        """Close the gallery, when there is one, and what it is searched with."""
+        if self._searcher is not None:
+            self._searcher.close()
         if self._gallery is not None:
             self._gallery.close()
 
@@ -230,6 +241,7 @@ class Engine:
         *,
         force: bool = False,
         keep_photographs: bool = False,
+        consent: Consent | None = None,
     ) -> Enrolment:
         """Enrol somebody, or add photographs to them; all of them or none.
 
@@ -244,11 +256,15 @@ class Engine:
             templates already there.
         keep_photographs
             Store the files in the gallery too; they are not unless asked.
+        consent
+            What the person agreed to, and until when; in place of what was there before.
 
         Raises
         ------
         PoorQuality
             Saying what to do.
+        ConsentRefused, ConsentExpired
+            When it cannot be recorded, or an earlier one has ended and there is no new one.
         DuplicatePerson, PersonMismatch
             Naming whom it looks like.
         InputRefused, GalleryError
@@ -259,7 +275,7 @@ class Engine:
             raise InputRefused(f"give at least one photograph of {person}")
         taken = [self.read(photograph) for photograph in photographs]
         ready = [self.prepare(photo, force=force, keep=keep_photographs) for photo in taken]
-        return self.store(person, ready, force=force)
+        return self.store(person, ready, force=force, consent=consent)
 
     def prepare(self, taken: Photograph, *, force: bool = False, keep: bool = False) -> Ready:
         """Do the costly half of an enrolment: everything but the gallery.
@@ -279,7 +295,14 @@ class Engine:
         data = taken.data if keep else None
         return Ready(taken.name, taken.digest, data, seen.sighting, embedding)
 
-    def store(self, person: str, ready: Sequence[Ready], *, force: bool = False) -> Enrolment:
+    def store(
+        self,
+        person: str,
+        ready: Sequence[Ready],
+        *,
+        force: bool = False,
+        consent: Consent | None = None,
+    ) -> Enrolment:
         """Do the other half: check the likeness and write, in one transaction.
 
         Raises
@@ -288,7 +311,7 @@ class Engine:
         """
         if not force:
             self.admit(person, ready)
-        return self.commit([(person, ready)])[0]
+        return self.commit([(person, ready)], consent)[0]
 
     def admit(self, person: str, ready: Sequence[Ready]) -> None:
         """Check that faces are this person's and nobody else's; writes nothing.
@@ -300,7 +323,9 @@ class Engine:
         """
         self._check_likeness(person, ready)
 
-    def commit(self, people: Sequence[tuple[str, Sequence[Ready]]]) -> list[Enrolment]:
+    def commit(
+        self, people: Sequence[tuple[str, Sequence[Ready]]], consent: Consent | None = None
+    ) -> list[Enrolment]:
         """Write several people in one transaction, unchecked: all of them or nobody.
 
         Raises
@@ -315,6 +340,7 @@ class Engine:
                 for name, ready in people
             ],
             encoder=self.encoder.id,
+            consent=consent,
         )
         return [
             Enrolment(done.person, done.added, done.known, tuple(r.sighting for r in ready))
@@ -361,10 +387,17 @@ class Engine:
         Raises
         ------
         PersonUnknown, InputRefused, ModelError
+        ConsentExpired
+            When the person may not be recognised any more.
         TooManyAttempts
             When the person has to wait, after too many failures under a policy.
         """
         claimed = self.gallery.person(person)
+        if claimed.expired(datetime.now(UTC)):
+            raise ConsentExpired(
+                f"the consent of {claimed.name} ended at {claimed.consent.expires}; ask for a new "
+                "one, or erase them"
+            )
         templates = self.gallery.templates(claimed.id)
         if not templates:
             raise PersonUnknown(f"{claimed.name} has no templates: enrol a photograph")
@@ -415,11 +448,11 @@ class Engine:
         point = self.curve.identification(rate, len(searcher))
         policy = self.alive.policy(live)
         found: list[list[Hit]] = []
+        people: dict[PersonId, Person] = {}
         vectors = np.empty((0, 0), np.float32)
         if seen:
             vectors = np.stack([e.vector for e in self._embed(seen)])
-            found = searcher.nearest(vectors, max(1, candidates))
-        people = self.gallery.people_of([hit.person for hits in found for hit in hits])
+            found, people = self._nearest(searcher, vectors, max(1, candidates))
         faces = []
         for face, vector, hits in zip(seen, vectors, found, strict=True):
             named = _identified(face.sighting, hits, people, point.tau, candidates)
@@ -456,6 +489,43 @@ class Engine:
         person = who if ruling.satisfied else None
         return replace(named, person=person, liveness=ruling)
 
+    def cluster(
+        self,
+        photographs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        state: str | os.PathLike[str] | None = None,
+        config: ClusterConfig | None = None,
+    ) -> Clusters:
+        """Group the faces of photographs that nobody labelled by person.
+
+        Parameters
+        ----------
+        photographs
+            A folder, with all folders below it, or files.
+        state
+            A file that remembers encodings by photograph, so that another call with more
+            photographs embeds only those and the clusters keep their ids. What is no longer
+            among ``photographs`` is erased from it. None remembers nothing.
+
+        Returns
+        -------
+        What cannot be read stands in ``unusable``, with the reason.
+
+        Raises
+        ------
+        InputRefused
+            For a folder without photographs, or a state file that cannot be used.
+        EncoderMismatch
+            When the state was made with another encoder.
+        ModelError
+        """
+        if isinstance(photographs, str | os.PathLike):
+            given: Path | list[Path] = Path(photographs)
+        else:
+            given = [Path(each) for each in photographs]
+        remembered = None if state is None else Path(state)
+        return cluster_faces(self, given, state=remembered, config=config)
+
     def read(self, source: Source) -> Photograph:
         """Read a photograph once, within the limits; raises what ``image`` raises."""
         return Photograph.read(source, self.config.limits)
@@ -476,15 +546,37 @@ class Engine:
 
     def _fresh(self) -> Searcher:
         """Give the searcher, caught up with the gallery."""
-        from visavis.gallery import ExactSearcher  # noqa: PLC0415
+        from visavis.gallery.searchers import catch_up, open_searcher  # noqa: PLC0415
 
         with self._lock:
             if self._searcher is None:
-                self._searcher = ExactSearcher()
-            changes = self.gallery.changes(self._searcher.sequence)
-            if not changes.empty:
-                self._searcher.update(changes)
+                self._searcher = open_searcher(
+                    self.config.search, self.gallery, token=self.config.search_token
+                )
+            catch_up(self._searcher, self.gallery)
             return self._searcher
+
+    def _nearest(
+        self, searcher: Searcher, vectors: NDArray[np.float32], k: int
+    ) -> tuple[list[list[Hit]], dict[PersonId, Person]]:
+        """Find up to k people for each face who are enrolled and may be recognised now.
+
+        Who was removed since the searcher looked, or whose consent has ended, does not take
+        anybody's place: then more people are asked for.
+        """
+        now, wanted = datetime.now(UTC), k
+        while True:
+            found = searcher.nearest(vectors, wanted)
+            there = self.gallery.people_of([hit.person for hits in found for hit in hits])
+            people = {key: person for key, person in there.items() if not person.expired(now)}
+            kept = [[hit for hit in hits if hit.person in people][:k] for hits in found]
+            short = any(
+                len(some) < k and len(hits) >= wanted
+                for some, hits in zip(kept, found, strict=True)
+            )
+            if not short:
+                return kept, people
+            wanted *= 4
 
     def _check_likeness(self, person: str, ready: Sequence[Ready]) -> None:
         """Refuse faces that are somebody else's, or not this person's."""
@@ -494,8 +586,7 @@ class Engine:
         searcher = self._fresh()
         vectors = np.stack([r.embedding.vector for r in ready])
         duplicate = self.curve.identification(self.config.fpir, len(searcher))
-        found = searcher.nearest(vectors, 2)
-        people = self.gallery.people_of([hit.person for hits in found for hit in hits])
+        found, people = self._nearest(searcher, vectors, 2)
         for r, hits in zip(ready, found, strict=True):
             for hit in hits:
                 other = people.get(hit.person)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from visavis.engine.core import Engine
     from visavis.engine.sight import Ready
+    from visavis.values import Consent
 
 _PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
 
@@ -76,11 +77,11 @@ def plan_folder(folder: Path) -> FolderPlan:
                 continue
             if entry.is_dir():
                 for inside in sorted(entry.iterdir()):
-                    if _is_picture(inside):
+                    if is_picture(inside):
                         people.setdefault(entry.name, []).append(inside)
                     elif not inside.name.startswith("."):
                         ignored.append(inside)
-            elif _is_picture(entry):
+            elif is_picture(entry):
                 people.setdefault(entry.stem, []).append(entry)
             else:
                 ignored.append(entry)
@@ -95,13 +96,14 @@ def plan_folder(folder: Path) -> FolderPlan:
     return FolderPlan(tuple(ordered), tuple(ignored))
 
 
-def enroll_folder(
+def enroll_folder(  # noqa: PLR0913 - named options, each with a default
     engine: Engine,
     plan: FolderPlan,
     *,
     workers: int = 1,
     force: bool = False,
     keep_photographs: bool = False,
+    consent: Consent | None = None,
 ) -> Iterator[Outcome]:
     """Enrol everybody of a plan; each outcome is given once it is stored.
 
@@ -112,18 +114,20 @@ def enroll_folder(
     ----------
     workers
         Photographs worked on side by side; open the engine with ``Cores(workers, workers)``.
+    consent
+        What everybody in the folder agreed to.
 
     Raises
     ------
     GalleryError
         When the gallery cannot be written; refused photographs are outcomes instead.
     """
-    known = engine.gallery.enrolled_digests()
+    known = engine.gallery.enrolled_photographs()
 
     def attempt(name: str, path: Path) -> Ready | Status | VisavisError:
         try:
             taken = engine.read(path)
-            if taken.digest in known.get(name, frozenset()):
+            if taken.digest in known.get(name, ()):
                 return Status.KNOWN
             return engine.prepare(taken, force=force, keep=keep_photographs)
         except VisavisError as refused:
@@ -134,7 +138,7 @@ def enroll_folder(
         ahead: deque[tuple[str, Path, Future[Ready | Status | VisavisError]]] = deque()
         jobs = ((name, path) for name, paths in plan.people for path in paths)
         sizes = deque((name, len(paths)) for name, paths in plan.people)
-        group = _Group(engine, force)
+        group = _Group(engine, force, consent)
         while sizes:
             # Enough in the queue to keep everybody busy, few enough to keep memory flat.
             while len(ahead) < max(4 * workers, sizes[0][1]):
@@ -161,9 +165,10 @@ _PATIENCE = 0.25
 class _Group:
     """People who wait to be written together."""
 
-    def __init__(self, engine: Engine, force: bool) -> None:
+    def __init__(self, engine: Engine, force: bool, consent: Consent | None) -> None:
         self._engine = engine
         self._force = force
+        self._consent = consent
         self._waiting: list[tuple[str, list[tuple[Path, Ready]]]] = []
         self._since = time.monotonic()
 
@@ -195,7 +200,8 @@ class _Group:
         waiting, self._waiting = self._waiting, []
         self._since = time.monotonic()
         if waiting:
-            self._engine.commit([(name, [r for _, r in ready]) for name, ready in waiting])
+            together = [(name, [r for _, r in ready]) for name, ready in waiting]
+            self._engine.commit(together, self._consent)
         for name, ready in waiting:
             yield from (Outcome(name, path, Status.ENROLLED) for path, _ in ready)
 
@@ -224,5 +230,6 @@ class _Group:
         return any(self._engine.alike(faces, [r for _, r in others]) for _, others in self._waiting)
 
 
-def _is_picture(path: Path) -> bool:
+def is_picture(path: Path) -> bool:
+    """Tell whether a file is a picture by its name; hidden ones are not."""
     return path.suffix.lower() in _PICTURES and not path.name.startswith(".") and path.is_file()

@@ -2,8 +2,9 @@
 
 from .changes import Changes
 from .names import clean_name
+from .outcomes import Enrolled, GalleryInfo, Removal
 from .people import NewTemplate
-from .registry import Enrolled, Gallery, GalleryInfo, Removal
+from .registry import Gallery
 from .search import ExactSearcher, Hit, Searcher
 
 __all__ = [

@@ -8,8 +8,8 @@ from sqlalchemy import delete, insert, select
 
 from visavis.values import EncoderId, OperatingPoint
 
-from .people import now
 from .tables import operating_point
+from .times import now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -91,7 +91,66 @@ def version_1(db: Connection) -> None:
     db.execute(gallery.insert().values(id=uuid.uuid4().hex, created=datetime.now(UTC).isoformat()))
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (version_1,)
+def version_2(db: Connection) -> None:
+    """Consent and its expiry, data keys, audit; a template knows its place in the change log."""
+    text, blob, number = sa.Text(), sa.LargeBinary(), sa.BigInteger()
+    for table, column, kind in (
+        ("gallery", "secrets", blob),
+        ("person", "consent", text),
+        ("person", "purpose", text),
+        ("person", "expires", text),
+        ("template", "key", sa.Integer()),
+        ("template", "seq", number),
+        ("photograph", "key", sa.Integer()),
+    ):
+        spelled = kind.compile(dialect=db.dialect)
+        db.execute(sa.text(f"ALTER TABLE {table} ADD COLUMN {column} {spelled}"))
+    db.execute(
+        sa.text(
+            "UPDATE template SET seq = change_log.seq FROM change_log "
+            "WHERE change_log.template = template.id AND change_log.kind = 'added'"
+        )
+    )
+    db.execute(sa.text("CREATE UNIQUE INDEX ix_template_seq ON template (seq)"))
+    db.execute(sa.text("CREATE INDEX ix_person_expires ON person (expires)"))
+    schema = sa.MetaData()
+    columns = sa.Column
+    sa.Table(
+        "data_key",
+        schema,
+        columns("id", sa.Integer, primary_key=True, autoincrement=False),
+        columns("wrapped", blob, nullable=False),
+        columns("master", text, nullable=False),
+        columns("rows", number, nullable=False),
+        columns("created", text, nullable=False),
+        columns("strict", sa.Integer, nullable=False),
+    )
+    sequence = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    sa.Table(
+        "audit",
+        schema,
+        columns("seq", sequence, primary_key=True, autoincrement=False),
+        *(
+            columns(name, text, nullable=False)
+            for name in ("at", "actor", "action", "subject", "details", "previous", "hash")
+        ),
+        columns("signature", text),
+    )
+    schema.create_all(db, checkfirst=False)
+    if db.dialect.name == "postgresql":
+        # Statistics are samples of the columns, and outlive the rows they were taken of.
+        for table, column in (
+            ("person", "name"),
+            ("person", "consent"),
+            ("person", "purpose"),
+            ("template", "vector"),
+            ("template", "digest"),
+            ("photograph", "bytes"),
+        ):
+            db.execute(sa.text(f"ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS 0"))
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (version_1, version_2)
 """``MIGRATIONS[n]`` brings version n to version n + 1."""
 
 

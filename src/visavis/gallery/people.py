@@ -5,25 +5,30 @@ from __future__ import annotations
 import difflib
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, or_, select
+from sqlalchemy import delete, func, insert, or_, select, update
 
-from visavis.errors import NameRefused, PersonUnknown, TemplateRefused
-from visavis.values import Person, PersonId, TemplateId
+from visavis.errors import ConsentExpired, NameRefused, PersonUnknown, TemplateRefused
+from visavis.values import Consent, Person, PersonId, TemplateId
 
 from . import tables
-from .faults import damaged
+from .consent import columns_of
 from .names import clean_name
+from .protection import NONCE_BYTES
+from .sealing import OVERHEAD, Kind, Sealed
+from .times import now, spelled, when
 from .vectors import packed, unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     import numpy as np
     from numpy.typing import NDArray
     from sqlalchemy import Connection, Row, Select
+
+    from .vault import Sealer
 
 _SUGGESTED_FROM = 5000
 """Names looked through for a near miss; more would make a mistyped name slow."""
@@ -49,31 +54,19 @@ class NewTemplate:
     photograph: bytes | None = None
 
 
-def now() -> str:
-    """Give the time as it is stored: ISO 8601, UTC, microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+def select_people() -> Select[Any]:
+    """Build the query for everybody's own columns and number of templates."""
+    column = tables.person.c
+    counted = select(func.count()).where(tables.template.c.person == column.id).scalar_subquery()
+    stated = (column.consent, column.purpose, column.expires)
+    return select(column.id, column.name, column.created, counted, *stated)
 
 
-def when(stored: str, where: str) -> datetime:
-    """Read a stored time; GalleryUnusable when it is none."""
-    try:
-        return datetime.fromisoformat(stored)
-    except (TypeError, ValueError) as fault:
-        raise damaged(where, "a time cannot be read") from fault
-
-
-def select_people() -> Select[str, str, str, int]:
-    """Build the query for (id, name, created, number of templates) of everybody."""
-    counted = (
-        select(func.count()).where(tables.template.c.person == tables.person.c.id).scalar_subquery()
-    )
-    return select(tables.person.c.id, tables.person.c.name, tables.person.c.created, counted)
-
-
-def to_person(row: Row[str, str, str, int], where: str) -> Person:
+def to_person(row: Row[Any], where: str) -> Person:
     """Make a value of a row of `select_people`."""
-    key, name, created, templates = row
-    return Person(PersonId(key), name, when(created, where), templates)
+    key, name, created, templates, reference, purpose, end = tuple(row)
+    consent = Consent(reference or "", purpose or "", end and when(end, where))
+    return Person(PersonId(key), name, when(created, where), templates, consent)
 
 
 def find(db: Connection, name_or_id: str, where: str) -> Person:
@@ -110,56 +103,120 @@ def checked(templates: Sequence[NewTemplate]) -> list[NewTemplate]:
 
 def require_length(db: Connection, length: int) -> None:
     """Raise TemplateRefused when the gallery's vectors have another length."""
-    stored = db.execute(select(func.length(tables.template.c.vector)).limit(1)).scalar()
-    if stored is not None and stored != 4 * length:
+    column = tables.template.c
+    found = db.execute(select(func.length(column.vector), column.key).limit(1)).first()
+    if found is None:
+        return
+    stored = (found[0] - (0 if found.key is None else OVERHEAD)) // 4
+    if stored != length:
         raise TemplateRefused(
-            f"the template has {length} numbers and the gallery's have {stored // 4}; use the "
-            "encoder that the gallery was made with"
+            f"the template has {length} numbers and the gallery's have {stored}; use the encoder "
+            "that the gallery was made with"
         )
 
 
 def add_everybody(
-    db: Connection, everybody: Sequence[tuple[str, Sequence[NewTemplate]]], where: str
+    db: Connection,
+    everybody: Sequence[tuple[str, Sequence[NewTemplate]]],
+    consent: Consent | None,
+    sealer: Sealer,
+    where: str,
 ) -> list[tuple[Person, tuple[TemplateId, ...]]]:
     """Store people by (clean) name with their templates; gives each with the templates added.
 
     Who is there already gets further templates; a template whose photograph the person has is
-    skipped. However many people there are, the number of statements stays the same.
+    skipped. A consent takes the place of the one before. However many people there are, the
+    number of statements stays the same.
+
+    Raises
+    ------
+    ConsentExpired
+        When the consent of somebody there has ended and no new one is given.
     """
     at = now()
     ids = _ids(db, [name for name, _ in everybody])
+    if consent is None:
+        _refuse_expired(db, list(ids.values()), at)
+    else:
+        give(db, list(ids.values()), consent)
+    stated = columns_of(consent or Consent())
     known = _digests(db, list(ids.values()))
+    seq = newest(db)
     persons: list[dict[str, object]] = []
-    templates: list[dict[str, object]] = []
-    photographs: list[dict[str, object]] = []
+    templates: list[dict[str, Any]] = []
+    photographs: list[dict[str, Any]] = []
+    log: list[dict[str, object]] = []
     added: list[tuple[PersonId, tuple[TemplateId, ...]]] = []
     for name, new in everybody:
         if name not in ids:
             ids[name] = PersonId(uuid.uuid4().hex)
-            persons.append({"id": ids[name], "name": name, "created": at})
+            persons.append({"id": ids[name], "name": name, "created": at, **stated})
         seen = known.setdefault(ids[name], set())
         fresh = []
         for one in new:
-            if one.digest and one.digest in seen:
+            digest = sealer.digest(one.digest)
+            # In a gallery of before, a photograph may stand there by its plain digest.
+            if one.digest and (digest in seen or one.digest in seen):
                 continue
-            seen.add(one.digest)
+            seen.add(digest)
             key = TemplateId(uuid.uuid4().hex)
             fresh.append(key)
-            row = {"id": key, "person": ids[name], "vector": packed(one.vector)}
-            templates.append({**row, "digest": one.digest, "created": at})
+            seq += 1
+            row = {"id": key, "person": ids[name], "vector": packed(one.vector), "seq": seq}
+            templates.append({**row, "digest": digest, "created": at, "key": sealer.number})
+            log.append(_entry(seq, "added", key, ids[name], at))
             if one.photograph is not None:
-                photographs.append({"template": key, "bytes": one.photograph})
+                owner = {"template": key, "person": ids[name]}
+                photographs.append({**owner, "bytes": one.photograph, "key": sealer.number})
         added.append((ids[name], tuple(fresh)))
+    _seal(sealer, templates, photographs)
     for table, rows in (
         (tables.person, persons),
         (tables.template, templates),
         (tables.photograph, photographs),
-        (tables.change_log, [row for key, fresh in added for row in _logged("added", key, fresh)]),
+        (tables.change_log, log),
     ):
         if rows:
             db.execute(insert(table), rows)
     there = found(db, [key for key, _ in added], where)
     return [(there[key], fresh) for key, fresh in added]
+
+
+def _seal(
+    sealer: Sealer, templates: list[dict[str, Any]], photographs: list[dict[str, Any]]
+) -> None:
+    """Seal the contents of rows in place."""
+    rows = [Sealed(row["id"], row["person"], None, row["vector"]) for row in templates]
+    for row, sealed in zip(templates, sealer.seal(Kind.TEMPLATE, rows), strict=True):
+        row["vector"] = sealed
+    rows = [Sealed(row["template"], row.pop("person"), None, row["bytes"]) for row in photographs]
+    for row, sealed in zip(photographs, sealer.seal(Kind.PHOTOGRAPH, rows), strict=True):
+        row["bytes"] = sealed
+
+
+def newest(db: Connection) -> int:
+    """Read the number of the change log's last entry; 0 when there is none.
+
+    Under the writer's lock the numbers after it are free. The log is never shortened, so none is
+    ever given twice.
+    """
+    last: int = db.execute(select(func.coalesce(func.max(tables.change_log.c.seq), 0))).scalar_one()
+    return last
+
+
+def give(db: Connection, persons: Sequence[PersonId], consent: Consent) -> None:
+    """Write down a consent in place of the one before."""
+    for some in in_portions(persons):
+        whom = tables.person.c.id.in_(some)
+        db.execute(update(tables.person).where(whom).values(columns_of(consent)))
+
+
+def expired(db: Connection, moment: datetime, where: str) -> list[Person]:
+    """Give those whose consent has ended by then, the longest ago first."""
+    column = tables.person.c
+    query = select_people().where(column.expires <= spelled(moment))
+    gone = [to_person(row, where) for row in db.execute(query)]
+    return sorted(gone, key=lambda person: (columns_of(person.consent)["expires"], person.id))
 
 
 def found(db: Connection, ids: Sequence[PersonId], where: str) -> dict[PersonId, Person]:
@@ -191,16 +248,37 @@ def _digests(db: Connection, persons: Sequence[PersonId]) -> dict[PersonId, set[
     return known
 
 
+def nonces(db: Connection, person: PersonId) -> list[str]:
+    """Give the random beginnings of somebody's sealed rows, by which copies of them can be found.
+
+    They say nothing of a face; rows in the clear have none.
+    """
+    template, photograph = tables.template.c, tables.photograph.c
+    vectors = select(func.substr(template.vector, 1, NONCE_BYTES)).where(
+        template.person == person, template.key.is_not(None)
+    )
+    pictures = (
+        select(func.substr(photograph.bytes, 1, NONCE_BYTES))
+        .join_from(tables.photograph, tables.template)
+        .where(template.person == person, photograph.key.is_not(None))
+    )
+    found = [*db.execute(vectors).scalars(), *db.execute(pictures).scalars()]
+    return [bytes(nonce).hex() for nonce in found]
+
+
 def erase(db: Connection, person: PersonId) -> tuple[TemplateId, ...]:
     """Delete somebody with all that was kept of them, and log which templates are gone."""
     mine = tables.template.c.person == person
-    gone = tuple(map(TemplateId, db.execute(select(tables.template.c.id).where(mine)).scalars()))
+    in_order = select(tables.template.c.id).where(mine).order_by(tables.template.c.seq)
+    gone = tuple(map(TemplateId, db.execute(in_order).scalars()))
     photographs = tables.photograph.c.template.in_(select(tables.template.c.id).where(mine))
     db.execute(delete(tables.photograph).where(photographs))
     db.execute(delete(tables.template).where(mine))
     db.execute(delete(tables.person).where(tables.person.c.id == person))
     if gone:
-        db.execute(insert(tables.change_log), _logged("removed", person, gone))
+        at, first = now(), newest(db) + 1
+        log = [_entry(n, "removed", key, person, at) for n, key in enumerate(gone, start=first)]
+        db.execute(insert(tables.change_log), log)
     return gone
 
 
@@ -210,11 +288,19 @@ def in_portions(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
         yield ids[start : start + size]
 
 
-def _logged(
-    kind: str, person: PersonId, templates: Sequence[TemplateId]
-) -> list[dict[str, object]]:
-    at = now()
-    return [{"kind": kind, "template": key, "person": person, "at": at} for key in templates]
+def _entry(seq: int, kind: str, key: TemplateId, person: PersonId, at: str) -> dict[str, object]:
+    return {"seq": seq, "kind": kind, "template": key, "person": person, "at": at}
+
+
+def _refuse_expired(db: Connection, persons: Sequence[PersonId], at: str) -> None:
+    column = tables.person.c
+    for some in in_portions(persons):
+        ended = select(column.name, column.expires).where(column.id.in_(some), column.expires <= at)
+        if first := db.execute(ended.limit(1)).first():
+            raise ConsentExpired(
+                f"the consent of {first.name} ended at {first.expires}; enrol them with a new one, "
+                "or erase them"
+            )
 
 
 def _unknown(db: Connection, name: str) -> str:

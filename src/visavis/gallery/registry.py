@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import func, select, update
@@ -12,99 +12,101 @@ from visavis.errors import EncoderMismatch, PersonExists, TemplateRefused
 from visavis.values import EncoderId, OperatingPoint, Person, PersonId, Template, TemplateId
 
 from . import calibration, people, tables
-from .changes import Changes, read_changes
+from .audit import Deed
+from .audit_log import AuditLog
+from .changes import PORTION, Changes, read_changes, read_vectors
+from .consent import clean_consent
+from .inspection import inspect
+from .leftovers import erasure_report
 from .names import clean_name
+from .outcomes import Enrolled, GalleryInfo, Removal
+from .photographs import EnrolledPhotographs
+from .protection import Keys
+from .rekeying import Rekeying
+from .scribe import Scribe
+from .sealing import Kind, Sealed
 from .store import Store
+from .times import when
+from .vault import DIGESTS, SEARCH, Vault
 from .vectors import unpacked
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
-    from datetime import datetime
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
+    import numpy as np
+    from numpy.typing import NDArray
     from sqlalchemy import Column, Connection
 
+    from visavis.values import Consent
+
+    from .inspection import Inspection
+    from .leftovers import ErasureReport, Holder
     from .people import NewTemplate
-
-
-@dataclass(frozen=True, slots=True)
-class Enrolled:
-    """What an enrolment stored: ``known`` templates were there before and changed nothing."""
-
-    person: Person
-    added: tuple[TemplateId, ...]
-    known: int
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """Who was removed, and which templates with them.
-
-    ``erased`` is False when another process or a full disk kept the file from being rewritten:
-    nobody finds the people any more, but bytes of theirs may lie in unused parts of the file or in
-    its journal until the next `Gallery.remove` or `Gallery.scrub`.
-    """
-
-    persons: tuple[Person, ...]
-    templates: tuple[TemplateId, ...]
-    erased: bool
-
-
-@dataclass(frozen=True, slots=True)
-class GalleryInfo:
-    """What there is to say about a gallery without naming anybody."""
-
-    path: Path
-    id: str
-    schema_version: int
-    encoder: EncoderId | None
-    encoder_name: str | None
-    people: int
-    templates: int
-    photographs: int
-    bytes_on_disk: int
-    created: datetime
-    sequence: int
-    writable: bool
+    from .protection import MasterKey
+    from .rekeying import Rotation, Told
 
 
 class Gallery:
-    """People and their templates in one file, shared by threads and by processes.
+    """People and their templates in one database, shared by threads, processes and machines.
 
     A change is stored once its method has returned, also through a power cut. Every method may
-    raise GalleryUnusable (damaged, deleted or replaced under us) and GalleryBusy; those that
-    write also GalleryReadOnly and GalleryFull, and then nothing of the change is stored.
+    raise GalleryUnusable (damaged, deleted or replaced under us), GalleryBusy and
+    GalleryUnreachable (a server is down, or was restarted at that moment: call again); those that
+    write also GalleryReadOnly and GalleryFull. Nothing of the change is stored then, save that a
+    connection lost at the very end of a change leaves open whether it was.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, keys: Keys, actor: str) -> None:
         self._store = store
+        self._vault = Vault(keys, store.where)
+        self._scribe = Scribe(actor, self._vault)
 
     @classmethod
     def open(
-        cls, where: str | os.PathLike[str], *, create: bool = True, patience: float = 10.0
+        cls,
+        where: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        patience: float = 10.0,
+        keys: Keys | MasterKey | bytes | str | os.PathLike[str] | None = None,
+        actor: str = "python",
     ) -> Self:
         """Open a gallery, or begin one.
 
         Parameters
         ----------
         where
-            Path of a file, or ``sqlite:///path``; with ``?mode=ro`` it is only read. A file that
-            this user may not write is opened for reading.
+            Path of a file, ``sqlite:///path``, or ``postgresql://user@host:port/database`` with
+            ``?schema=name`` (``visavis`` unless said) and any of libpq's options; with
+            ``?mode=ro`` it is only read. What this user may not write is opened for reading.
         create
-            Make the file (mode 0600) and its folders when there are none.
+            Make the file (mode 0600) and its folders, or the schema, when there are none.
         patience
-            Seconds to wait for another process's lock.
+            Seconds to wait for another process's lock, and for a server that is being restarted.
+        keys
+            The master key (32 bytes), the path of its file, or where it comes from; None takes
+            ``keys/master.key`` in the user's data directory, which is made when the first gallery
+            needs it. It is not looked for before a template is read or written.
+        actor
+            Who acts, as the audit log will name them.
 
         Raises
         ------
         GalleryUnusable
             Not a gallery, damaged, or not there and not to be made.
+        GalleryUnreachable
+            Its server does not answer.
         GalleryTooNew
             Written by a later visavis.
+        MissingExtra
+            PostgreSQL's driver is not installed.
         """
-        return cls(Store.open(where, create=create, patience=patience))
+        known = Keys.of(keys)
+        return cls(Store.open(where, create=create, patience=patience), known, actor)
 
     def __enter__(self) -> Self:
         return self
@@ -122,14 +124,35 @@ class Gallery:
         self._store.close()
 
     @property
-    def path(self) -> Path:
-        """The gallery's file."""
+    def where(self) -> str:
+        """The gallery's file or URL, for people to read; never with a password."""
+        return self._store.where
+
+    @property
+    def path(self) -> Path | None:
+        """The gallery's file; None when it is on a server."""
         return self._store.path
 
     @property
     def writable(self) -> bool:
         """False when it was opened for reading."""
         return self._store.writable
+
+    @property
+    def audit(self) -> AuditLog:
+        """Who did what to whom."""
+        return AuditLog(self._store, self._vault, self._scribe)
+
+    def unlock(self) -> None:
+        """Try the master key now and not at the first template; no change where none is needed.
+
+        Raises
+        ------
+        KeyMissing, KeyExposed, KeyMalformed, KeyWrong
+            When the gallery is sealed and this key does not open it.
+        """
+        with self._store.read() as db:
+            self._vault.unlock(db)
 
     # The encoder
 
@@ -154,7 +177,8 @@ class Gallery:
         if bound is None and self.writable:
             with self._store.write() as db:
                 unbound = update(tables.gallery).where(tables.gallery.c.encoder.is_(None))
-                db.execute(unbound.values(encoder=encoder, encoder_name=name))
+                if db.execute(unbound.values(encoder=encoder, encoder_name=name)).rowcount:
+                    self._scribe.write(db, [Deed("bind", "", {"encoder": encoder})])
                 bound, bound_name = _bound(db)
         if bound not in {None, encoder}:
             raise EncoderMismatch(
@@ -167,7 +191,12 @@ class Gallery:
     # The people
 
     def enroll(
-        self, name: str, templates: Sequence[NewTemplate], *, encoder: EncoderId
+        self,
+        name: str,
+        templates: Sequence[NewTemplate],
+        *,
+        encoder: EncoderId,
+        consent: Consent | None = None,
     ) -> Enrolled:
         """Add templates to the person of that name, who is new if need be; all or nothing.
 
@@ -181,29 +210,42 @@ class Gallery:
             At least one.
         encoder
             Whose vectors they are: the one the gallery is bound to.
+        consent
+            What the person agreed to, in place of what was there before; None changes nothing.
 
         Raises
         ------
-        NameRefused, TemplateRefused, EncoderMismatch
+        NameRefused, TemplateRefused, ConsentRefused, EncoderMismatch
             Before anything is stored.
+        ConsentExpired
+            When the consent of the person has ended, and there is no new one.
         """
-        return self.enroll_all([(name, templates)], encoder=encoder)[0]
+        return self.enroll_all([(name, templates)], encoder=encoder, consent=consent)[0]
 
     def enroll_all(
-        self, everybody: Sequence[tuple[str, Sequence[NewTemplate]]], *, encoder: EncoderId
+        self,
+        everybody: Sequence[tuple[str, Sequence[NewTemplate]]],
+        *,
+        encoder: EncoderId,
+        consent: Consent | None = None,
     ) -> list[Enrolled]:
         """Enrol several people in one transaction, which costs little more than one of them.
 
-        All of them or nobody; see `enroll`.
+        All of them or nobody, and all with the same consent; see `enroll`.
         """
+        if consent is not None:
+            consent = clean_consent(consent, datetime.now(UTC))
         fit = [(clean_name(name), people.checked(templates)) for name, templates in everybody]
         lengths = {len(templates[0].vector) for _, templates in fit}
         if len(lengths) != 1:
             raise TemplateRefused(f"templates of different lengths: {sorted(lengths)}")
+        rows = sum(1 + (t.photograph is not None) for _, some in fit for t in some)
         with self._store.write() as db:
             self._require_encoder(db, encoder)
             people.require_length(db, *lengths)
-            stored = people.add_everybody(db, fit, self._store.where)
+            sealer = self._vault.sealer(db, rows)
+            stored = people.add_everybody(db, fit, consent, sealer, self._store.where)
+            self._scribe.write(db, [_enrolled(*each, consent is not None) for each in stored])
         return [
             Enrolled(person, added, len(templates) - len(added))
             for (person, added), (_, templates) in zip(stored, fit, strict=True)
@@ -222,8 +264,10 @@ class Gallery:
     def people(self) -> list[Person]:
         """Everybody, by name."""
         with self._store.read() as db:
-            rows = db.execute(people.select_people().order_by(tables.person.c.name)).all()
-        return [people.to_person(row, self._store.where) for row in rows]
+            rows = db.execute(people.select_people()).all()
+        # Sorted here, for databases sort names by different rules.
+        everybody = (people.to_person(row, self._store.where) for row in rows)
+        return sorted(everybody, key=lambda person: person.name)
 
     def people_of(self, ids: Iterable[PersonId]) -> dict[PersonId, Person]:
         """Those of the ids who are enrolled (somebody may have been removed since a search)."""
@@ -246,7 +290,7 @@ class Gallery:
 
         Raises
         ------
-        PersonUnknown, PersonExists, NameRefused
+        PersonUnknown, PersonExists, NameRefused, KeyRefused
             And nothing changes.
         """
         clean = clean_name(name)
@@ -260,13 +304,42 @@ class Gallery:
                     "remove one of the two"
                 )
             db.execute(update(tables.person).where(column.id == person.id).values(name=clean))
+            self._scribe.write(db, [Deed("rename", person.id)])
             return people.find(db, person.id, self._store.where)
+
+    def renew(self, name_or_id: str, consent: Consent) -> Person:
+        """Write down what somebody agreed to, in place of what was there before.
+
+        Raises
+        ------
+        PersonUnknown, ConsentRefused, KeyRefused
+            And nothing changes.
+        """
+        clean = clean_consent(consent, datetime.now(UTC))
+        with self._store.write() as db:
+            person = people.find(db, name_or_id, self._store.where)
+            people.give(db, [person.id], clean)
+            self._scribe.write(db, [Deed("consent", person.id)])
+            return people.find(db, person.id, self._store.where)
+
+    def expired(self, now: datetime | None = None) -> list[Person]:
+        """Those whose consent has ended by ``now``, the longest ago first."""
+        with self._store.read() as db:
+            return people.expired(db, now or datetime.now(UTC), self._store.where)
+
+    def expire(self, now: datetime | None = None) -> Removal:
+        """Erase those whose consent has ended by ``now``, see `remove`; often nobody."""
+        with self._store.write() as db:
+            persons = people.expired(db, now or datetime.now(UTC), self._store.where)
+            gone = self._erased(db, persons, "expire")
+        return self._removal(persons, gone)
 
     def remove(self, *names_or_ids: str) -> Removal:
         """Erase people: rows, photographs, and their bytes in the file and its journal.
 
-        Rewrites the file once for all of them, through memory: 0.4 s for 100,000 templates of 128
-        numbers.
+        Rewrites the file, or the server's tables, once for all of them: 0.4 s for 100,000
+        templates of 128 numbers in a file. Meanwhile others wait. Nobody is kept from it by a
+        master key that was lost.
 
         Raises
         ------
@@ -276,8 +349,8 @@ class Gallery:
         with self._store.write() as db:
             persons = [people.find(db, key, self._store.where) for key in names_or_ids]
             persons = list({person.id: person for person in persons}.values())
-            gone = [key for person in persons for key in people.erase(db, person.id)]
-        return Removal(tuple(persons), tuple(gone), erased=self._store.scrub())
+            gone = self._erased(db, persons, "remove")
+        return self._removal(persons, gone)
 
     def scrub(self) -> bool:
         """Finish an erasure that said ``erased=False``; True when no byte is left.
@@ -289,18 +362,35 @@ class Gallery:
         """
         return self._store.scrub()
 
+    def _erased(self, db: Connection, persons: Sequence[Person], action: str) -> list[TemplateId]:
+        gone: list[TemplateId] = []
+        deeds = []
+        for person in persons:
+            nonces = people.nonces(db, person.id)
+            templates = people.erase(db, person.id)
+            deeds.append(Deed(action, person.id, {"templates": len(templates), "nonces": nonces}))
+            gone += templates
+        self._scribe.write(db, deeds, erases=True)
+        return gone
+
+    def _removal(self, persons: Sequence[Person], gone: Sequence[TemplateId]) -> Removal:
+        erased = self._store.scrub() if persons else True
+        return Removal(tuple(persons), tuple(gone), erased, self._store.remains(erased=erased))
+
     # The templates
 
     def templates(self, person: PersonId) -> list[Template]:
         """All templates of one person, oldest first; empty when there is no such person."""
         column = tables.template.c
-        query = select(column.id, column.vector, column.digest, column.created)
-        query = query.where(column.person == person).order_by(column.created, column.id)
+        sealed = (column.id, column.person, column.key, column.vector)
+        query = select(*sealed, column.digest, column.created)
+        query = query.where(column.person == person).order_by(column.seq)
         where = self._store.where
         with self._store.read() as db:
             encoder, _ = _bound(db)
             rows = db.execute(query).all()
-        vectors = unpacked((row.vector for row in rows), len(rows), where)
+            opened = self._vault.open(db, Kind.TEMPLATE, [Sealed(*row[:4]) for row in rows])
+        vectors = unpacked(opened, len(rows), where)
         return [
             Template(
                 TemplateId(row.id),
@@ -308,19 +398,35 @@ class Gallery:
                 vector,
                 EncoderId(encoder or ""),
                 row.digest,
-                people.when(row.created, where),
+                when(row.created, where),
             )
             for row, vector in zip(rows, vectors, strict=True)
         ]
 
     def photograph(self, template: TemplateId) -> bytes | None:
         """Give the photograph of a template, or None when it was not kept."""
-        column = tables.photograph.c
+        column, owner = tables.photograph.c, tables.template.c.person
+        query = select(column.template, owner, column.key, column.bytes)
+        query = query.join_from(tables.photograph, tables.template)
         with self._store.read() as db:
-            return db.execute(select(column.bytes).where(column.template == template)).scalar()
+            rows = db.execute(query.where(column.template == template)).all()
+            found = self._vault.open(db, Kind.PHOTOGRAPH, [Sealed(*row) for row in rows])
+        return found[0] if found else None
 
-    def enrolled_digests(self) -> dict[str, frozenset[str]]:
-        """Digests of everybody's photographs by name, to skip what is enrolled already."""
+    def keeps_photograph(self, template: TemplateId) -> bool:
+        """Tell whether the photograph of a template was kept; needs no key."""
+        column = tables.photograph.c.template
+        with self._store.read() as db:
+            return db.execute(select(column).where(column == template)).first() is not None
+
+    def enrolled_photographs(self) -> dict[str, EnrolledPhotographs]:
+        """Give everybody's photographs by name, to skip what is enrolled already.
+
+        Raises
+        ------
+        KeyRefused
+            When the gallery is sealed: digests are keyed.
+        """
         query = select(tables.person.c.name, tables.template.c.digest).join_from(
             tables.template, tables.person
         )
@@ -328,15 +434,61 @@ class Gallery:
         with self._store.read() as db:
             for name, digest in db.execute(query.where(tables.template.c.digest != "")):
                 found[name].add(digest)
-        return {name: frozenset(digests) for name, digests in found.items()}
+            secret = self._vault.secret(db, DIGESTS) if self._vault.sealed(db) else b""
+        return {name: EnrolledPhotographs(digests, secret) for name, digests in found.items()}
 
-    def changes(self, since: int) -> Changes:
+    def changes(self, since: int, mark: str = "", limit: int = PORTION) -> Changes:
         """Tell what a searcher at sequence number ``since`` has to learn; 0 asks for everything.
 
         When nothing changed this is one small query.
+
+        Parameters
+        ----------
+        since, mark
+            As the searcher's last `Changes` gave them.
+        limit
+            Log entries in one portion at most, so that a first load of millions never holds all
+            vectors at once; while ``more`` is set, ask again.
         """
         with self._store.read() as db:
-            return read_changes(db, since, self._store.where)
+            return read_changes(db, since, mark, limit, self._vault)
+
+    def alone(self, patience: float) -> AbstractContextManager[None]:
+        """Keep out every other process that asks for the same, such as to fill a searcher.
+
+        Raises
+        ------
+        GalleryBusy
+            When one stays for longer than ``patience`` seconds.
+        """
+        return self._store.alone(patience)
+
+    def vectors_of(self, ids: Sequence[TemplateId]) -> dict[TemplateId, NDArray[np.float32]]:
+        """Vectors (D,) float32 of those of the templates that live, in no particular order."""
+        found: dict[TemplateId, NDArray[np.float32]] = {}
+        with self._store.read() as db:
+            for some in people.in_portions(ids):
+                found |= read_vectors(db, [TemplateId(key) for key in some], self._vault)
+        return found
+
+    def search_secret(self) -> bytes:
+        """Give what vectors are turned with before they leave for a searcher outside.
+
+        The same for the gallery's whole life; a gallery of before gets its keys now.
+
+        Raises
+        ------
+        KeyRefused
+            Also when the gallery was opened without keys.
+        """
+        with self._store.read() as db:
+            if self._vault.sealed(db):
+                return self._vault.secret(db, SEARCH)
+        with self._store.write() as db:
+            if not self._vault.sealed(db):
+                self._vault.begin(db)
+                self._scribe.write(db, [Deed("rotate-key", "", {"key": 1})])
+            return self._vault.secret(db, SEARCH)
 
     # The operating points
 
@@ -354,6 +506,67 @@ class Gallery:
         if points:
             with self._store.write() as db:
                 calibration.replace(db, points, kind)
+                self._scribe.write(db, [Deed("calibrate", "", {"kind": kind})])
+
+    # The keys, and whether all is well
+
+    def rotate_key(self, told: Told | None = None) -> Rotation:
+        """Seal every row with a new data key while others read and write; see `Rekeying`.
+
+        A gallery of before is sealed by it. A call that was cut short is gone on with by the
+        next. At the end the file is rewritten, see `remove`.
+
+        Parameters
+        ----------
+        told
+            Called after every portion with rows done and rows in all.
+
+        Raises
+        ------
+        KeyRefused, GalleryTampered
+        """
+        return Rekeying(self._store, self._vault, self._scribe).rotate(told)
+
+    def rewrap_key(self, keys: Keys | MasterKey | bytes | str | os.PathLike[str]) -> bool:
+        """Have another master key open this gallery from now on; no row changes.
+
+        Returns
+        -------
+        bool
+            False when the old wrapping may still lie in unused parts of the file.
+
+        Raises
+        ------
+        KeyRefused
+            And the old master key stays.
+        """
+        return Rekeying(self._store, self._vault, self._scribe).rewrap(Keys.of(keys))
+
+    def check(self) -> Inspection:
+        """Open every row and hold the tables against each other; writes nothing."""
+        with self._store.read() as db:
+            return inspect(db, self._vault)
+
+    def check_erased(
+        self, person: str = "", name: str = "", *, holders: Sequence[Holder] = ()
+    ) -> ErasureReport:
+        """Look for what is left of somebody: in every table, in the file's raw bytes, outside.
+
+        Parameters
+        ----------
+        person
+            The id that `remove` and the audit log name; empty to look for a name only.
+        name
+            The name they had, when it is known.
+        holders
+            Searchers outside the gallery, such as Milvus.
+
+        Raises
+        ------
+        PersonUnknown
+            When this gallery has never heard of the id.
+        """
+        return erasure_report(self._store, (person, name), holders)
 
     def info(self) -> GalleryInfo:
         """Say what the gallery is and how much it holds."""
@@ -362,11 +575,15 @@ class Gallery:
             for table in (tables.person, tables.template, tables.photograph)
         ]
         newest = select(func.coalesce(func.max(tables.change_log.c.seq), 0)).scalar_subquery()
+        column = tables.gallery.c
+        own = (column.id, column.encoder, column.encoder_name, column.created)
+        keys = select(tables.data_key.c.id, tables.data_key.c.master)
         with self._store.read() as db:
-            row = db.execute(select(tables.gallery, *sizes, newest)).one()
-        key, encoder, encoder_name, created, persons, templates, photographs, sequence = row
+            row = db.execute(select(*own, *sizes, newest)).one()
+            key_row = db.execute(keys.order_by(tables.data_key.c.id.desc()).limit(1)).first()
+        key, encoder, encoder_name, created, persons, templates, photographs, sequence = tuple(row)
         return GalleryInfo(
-            path=self.path,
+            where=self._store.where,
             id=key,
             schema_version=self._store.schema_version,
             encoder=encoder,
@@ -375,9 +592,11 @@ class Gallery:
             templates=templates,
             photographs=photographs,
             bytes_on_disk=self._store.bytes_on_disk(),
-            created=people.when(created, self._store.where),
+            created=when(created, self._store.where),
             sequence=sequence,
             writable=self.writable,
+            data_key=key_row and key_row.id,
+            master_key=key_row and key_row.master,
         )
 
     def _count(self, column: Column[str]) -> int:
@@ -393,6 +612,11 @@ class Gallery:
                 f"{encoder[:12]}; open it with the encoder it was made with, or enrol into a new "
                 "gallery file"
             )
+
+
+def _enrolled(person: Person, added: Sequence[TemplateId], consented: bool) -> Deed:
+    details = {"templates": len(added)}
+    return Deed("enroll", person.id, {**details, "consent": 1} if consented else details)
 
 
 def _bound(db: Connection) -> tuple[EncoderId | None, str | None]:

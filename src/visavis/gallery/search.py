@@ -1,7 +1,8 @@
 """Who is near: the seam that every search engine fills, and the exact one in memory.
 
 A searcher is derived from the registry and can be thrown away: before a search the engine asks
-``gallery.changes(searcher.sequence)`` and hands the answer to ``searcher.update``.
+``gallery.changes(searcher.sequence, searcher.mark)`` and hands the answer to ``searcher.update``,
+again while ``more`` follows.
 """
 
 from __future__ import annotations
@@ -13,18 +14,27 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from visavis.errors import TemplateRefused
+from visavis.values import PersonId, TemplateId
 
+from .blocks import Moved, Shelf
+from .rescore import Rescoring, located
+from .scan import shortlists
 from .vectors import ROUNDING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
-    from visavis.values import PersonId, TemplateId
-
+    from .blocks import Snapshot
     from .changes import Changes
 
-_BLOCK = 1 << 24
-"""Numbers in one block of cosines (64 MiB), so that many probes do not fill the memory."""
+
+class Fetch(Protocol):
+    """Gives the vectors of templates, (D,) float32 each; those that are gone are left out."""
+
+    def __call__(self, ids: Sequence[TemplateId], /) -> Mapping[TemplateId, NDArray[np.float32]]:
+        """Look them up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,10 @@ class Searcher(Protocol):
         """The registry's sequence number up to which this searcher knows; 0 at first."""
 
     @property
+    def mark(self) -> str:
+        """The mark of the last changes applied; empty at first."""
+
+    @property
     def people(self) -> int:
         """Number of different people it can find."""
 
@@ -58,6 +72,9 @@ class Searcher(Protocol):
         ValueError
             When they begin after ``sequence``: something in between would be missed.
         """
+
+    def close(self) -> None:
+        """Let go of memory and connections; a second call does nothing."""
 
     def nearest(self, probes: NDArray[np.float32], k: int) -> list[list[Hit]]:
         """Find up to k different people for each probe.
@@ -82,17 +99,29 @@ class Searcher(Protocol):
 
 
 class ExactSearcher:
-    """Compares with every template, in float32, and settles the nearest in float64.
+    """Looks at every template: first at int8 codes, then at those in float32 that may be nearest.
 
-    Rows lie without gaps: the last one moves into the place of a removed one, whose numbers are
-    overwritten. One lock orders updates and searches; a search is bound by the memory's speed, so
-    two at once would not be faster.
+    The codes come with a bound on their error, and every row that may be among the nearest by that
+    bound is compared in float64. So the answer is that of a full comparison, ties included.
+
+    A search reads the rows as they were when it began, without holding up updates or other
+    searches. That is sound because rows never move, a removed row's scale is set to 0 before its
+    numbers are overwritten, and a search that comes upon a row that is gone starts again.
+
+    Parameters
+    ----------
+    fetch
+        Gives the vectors of templates, without those that are gone: ``gallery.vectors_of``. None
+        keeps all vectors in memory.
+    keep
+        Bytes of vectors up to which they stay in memory even so.
     """
 
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._sequence = 0
-        self._forget()
+    def __init__(self, fetch: Fetch | None = None, keep: int = 256 << 20) -> None:
+        self._fetch = fetch
+        self._writing = Lock()
+        self._shelf = Shelf(None if fetch is None else keep)
+        self._sequence, self._mark = 0, ""
 
     @property
     def sequence(self) -> int:
@@ -100,19 +129,39 @@ class ExactSearcher:
         return self._sequence
 
     @property
+    def mark(self) -> str:
+        """The registry's name for that entry of its log."""
+        return self._mark
+
+    @property
     def people(self) -> int:
         """Number of different people."""
-        return len(self._counts)
+        known = self._shelf.people_known
+        if known is None:
+            with self._writing:
+                known = self._shelf.count_people()
+        return known
+
+    @property
+    def bytes_held(self) -> int:
+        """Memory that the rows take, vectors kept among them."""
+        return self._shelf.bytes_held
 
     def __len__(self) -> int:
-        return len(self._templates)
+        return len(self._shelf)
+
+    def close(self) -> None:
+        """Let go of the memory; the searcher is then as new."""
+        with self._writing:
+            self._shelf.clear()
+            self._sequence, self._mark = 0, ""
 
     def update(self, changes: Changes) -> None:
         """Apply changes, see `Searcher.update`."""
-        with self._lock:
+        with self._writing:
             asked_now = changes.since == self._sequence
             if changes.full and (asked_now or changes.sequence > self._sequence):
-                self._forget()
+                self._shelf.clear()
             elif changes.sequence <= self._sequence:
                 return  # another thread was quicker
             elif changes.since > self._sequence:
@@ -120,112 +169,107 @@ class ExactSearcher:
                     f"changes from {changes.since} on do not follow {self._sequence}; ask the "
                     "gallery for changes(searcher.sequence)"
                 )
-            self._add(changes)
-            self._remove(changes.removed)
-            self._sequence = changes.sequence
+            again = not (asked_now or changes.full)
+            self._shelf.add(changes.added, changes.persons, changes.vectors, again=again)
+            self._shelf.remove(changes.removed)
+            self._sequence, self._mark = changes.sequence, changes.mark
 
     def nearest(self, probes: NDArray[np.float32], k: int) -> list[list[Hit]]:
         """Find up to k different people for each probe, see `Searcher.nearest`."""
         if k < 1:
             raise ValueError(f"k is {k}; ask for at least one person")
         exact = _unit_rows(probes)
-        with self._lock:
-            if not self._templates:
-                return [[] for _ in exact]
-            if exact.shape[1] != self._rows.shape[1]:
-                raise TemplateRefused(
-                    f"the probe has {exact.shape[1]} numbers and the gallery's templates have "
-                    f"{self._rows.shape[1]}; use the gallery's encoder"
-                )
-            hits: list[list[Hit]] = []
-            step = max(1, _BLOCK // len(self._templates))
-            live = self._rows[: len(self._templates)]
-            for start in range(0, len(exact), step):
-                block = exact[start : start + step]
-                cosines = block.astype(np.float32) @ live.T
-                hits += [self._settled(p, c, k) for p, c in zip(block, cosines, strict=True)]
-            return hits
-
-    def _settled(
-        self, probe: NDArray[np.float64], cosines: NDArray[np.float32], k: int
-    ) -> list[Hit]:
-        """Name the k nearest people among rows whose cosines (M,) are known to float32."""
-        wanted = min(k, len(self._counts))
-        # Both cosines of a comparison may be off by D roundings, and the rows' length by a few.
-        slack = np.float32((2 * len(probe) + 64) * 2.0**-24)
-        bound = self._cosine_of_person(cosines, wanted) - slack
-        rows = np.flatnonzero(cosines >= bound)
-        difference = self._rows[rows].astype(np.float64) - probe
-        distances = np.einsum("nd,nd->n", difference, difference)
-        nearest: dict[PersonId, Hit] = {}
-        for row, distance in zip(rows.tolist(), distances.tolist(), strict=True):
-            hit = Hit(self._persons[row], self._templates[row], min(distance, 4.0))
-            rival = nearest.get(hit.person)
-            if rival is None or _order(hit) < _order(rival):
-                nearest[hit.person] = hit
-        return sorted(nearest.values(), key=_order)[:k]
-
-    def _cosine_of_person(self, cosines: NDArray[np.float32], wanted: int) -> np.float32:
-        """Give a cosine that at least ``wanted`` different people reach."""
-        size = len(cosines)
-        take = min(size, 2 * wanted)
-        while take < size:
-            rows = np.argpartition(cosines, size - take)[size - take :]
-            if len({self._persons[row] for row in rows.tolist()}) >= wanted:
-                return np.float32(cosines[rows].min())
-            take = min(size, 4 * take)
-        return np.float32(cosines.min())
-
-    def _forget(self) -> None:
-        self._rows = np.empty((0, 0), dtype=np.float32)  # (capacity, D)
-        self._templates: list[TemplateId] = []
-        self._persons: list[PersonId] = []
-        self._row_of: dict[TemplateId, int] = {}
-        self._counts: dict[PersonId, int] = {}
-
-    def _add(self, changes: Changes) -> None:
-        new = [n for n, template in enumerate(changes.added) if template not in self._row_of]
-        if not new:
-            return
-        used = len(self._templates)
-        self._reserve(used + len(new), changes.vectors.shape[1])
-        self._rows[used : used + len(new)] = (
-            changes.vectors if len(new) == len(changes.added) else changes.vectors[new]
-        )
-        for n in new:
-            person = changes.persons[n]
-            self._row_of[changes.added[n]] = len(self._templates)
-            self._templates.append(changes.added[n])
-            self._persons.append(person)
-            self._counts[person] = self._counts.get(person, 0) + 1
-
-    def _reserve(self, rows: int, width: int) -> None:
-        if not self._templates:
-            self._rows = np.zeros((rows, width), dtype=np.float32)
-        elif rows > len(self._rows):
-            # Half as much again each time: adding one by one stays linear over all.
-            larger = np.zeros((max(rows, len(self._rows) * 3 // 2 + 16), width), dtype=np.float32)
-            larger[: len(self._templates)] = self._rows[: len(self._templates)]
-            self._rows = larger
-
-    def _remove(self, templates: tuple[TemplateId, ...]) -> None:
-        for template in templates:
-            row = self._row_of.pop(template, None)
-            if row is None:
+        spare = 0
+        while True:
+            try:
+                hits, gone = self._search(exact, k, spare)
+            except Moved:
                 continue
-            person = self._persons[row]
-            self._counts[person] -= 1
-            if not self._counts[person]:
-                del self._counts[person]
-            last = len(self._templates) - 1
-            if row != last:
-                self._rows[row] = self._rows[last]
-                self._templates[row] = self._templates[last]
-                self._persons[row] = self._persons[last]
-                self._row_of[self._templates[row]] = row
-            self._rows[last] = 0.0
-            self._templates.pop()
-            self._persons.pop()
+            if gone <= spare:
+                return hits
+            spare = gone  # whoever comes behind those has to be found as well
+
+    def _search(
+        self, probes: NDArray[np.float64], k: int, spare: int
+    ) -> tuple[list[list[Hit]], int]:
+        """Search once for k people and ``spare`` more; tell also how many rows were gone."""
+        now = self._shelf.snapshot()
+        if not now.views:
+            return [[] for _ in probes], 0
+        length = now.views[0].block.codes.shape[1]
+        if probes.shape[1] != length:
+            raise TemplateRefused(
+                f"the probe has {probes.shape[1]} numbers and the gallery's templates have "
+                f"{length}; use the gallery's encoder"
+            )
+        wanted = max(1, min(k, now.rows if now.people is None else now.people)) + spare
+        # Fetching costs, so it goes by what the nearest turned out to be.
+        first = 2 * wanted + 2 if now.views[0].block.rows is None else now.rows
+        each = [
+            Rescoring(probe, short, first)
+            for probe, short in zip(probes, shortlists(now.views, probes, wanted), strict=True)
+        ]
+        while True:
+            due = [one.due() for one in each]
+            if not any(map(len, due)):
+                break
+            there, rows = self._vectors(now, np.concatenate(due))
+            ends = np.cumsum([len(some) for some in due])[:-1]
+            parts = zip(each, np.split(there, ends), np.split(rows, ends), strict=True)
+            for one, mine, vectors in parts:
+                one.take(mine, vectors)
+        return [_named(now, one)[:k] for one in each], max(one.gone for one in each)
+
+    def _vectors(
+        self, now: Snapshot, at: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Give which rows are still there, and their vectors."""
+        there = np.zeros(len(at), np.bool_)
+        rows = np.zeros((len(at), now.views[0].block.codes.shape[1]), np.float32)
+        wanted: dict[int, TemplateId] = {}
+        with self._shelf.lock:
+            self._shelf.check(now)
+            for view, where, numbers in located(now.views, at):
+                there[where] = view.block.scales[numbers] != 0
+                if view.block.rows is not None:
+                    rows[where] = view.block.rows[numbers]
+                else:
+                    keys = view.block.templates.pairs(numbers).tolist()
+                    ids = [TemplateId(now.names.name(*key)) for key in keys]
+                    wanted |= dict(zip(where.tolist(), ids, strict=True))
+        if wanted and self._fetch is not None:
+            found = self._fetch(list(dict.fromkeys(wanted.values())))
+            for n, template in wanted.items():
+                vector = found.get(template)
+                if vector is None:
+                    there[n] = False
+                else:
+                    rows[n] = vector
+        return there, rows
+
+
+def _named(now: Snapshot, settled: Rescoring) -> list[Hit]:
+    """Name the nearest people, each by their nearest template."""
+    at, distances = settled.nearest()
+    nearest: dict[tuple[int, int], tuple[float, list[list[int]]]] = {}
+    for view, where, numbers in located(now.views, at):
+        persons = view.block.persons.pairs(numbers).tolist()
+        templates = view.block.templates.pairs(numbers).tolist()
+        for p, t, d in zip(persons, templates, distances[where].tolist(), strict=True):
+            best, ties = nearest.setdefault(tuple(p), (d, []))
+            if d < best:
+                nearest[tuple(p)] = d, [t]
+            elif d == best:
+                ties.append(t)
+    hits = [
+        Hit(
+            PersonId(now.names.name(*person)),
+            TemplateId(min(now.names.name(*template) for template in ties)),
+            distance,
+        )
+        for person, (distance, ties) in nearest.items()
+    ]
+    return sorted(hits, key=_order)
 
 
 def _order(hit: Hit) -> tuple[float, str, str]:

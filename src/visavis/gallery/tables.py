@@ -1,6 +1,7 @@
 """The tables as this version uses them; `migrations` is how a file gets there.
 
-Portable SQL: nothing here is SQLite's own. Times are text, ISO 8601 in UTC. Ids are 32 hex digits.
+Portable SQL: nothing here is SQLite's own. Times are text, ISO 8601 in UTC; they are for people to
+read and decide no order, for clocks jump: sequence numbers do. Ids are 32 hex digits.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ gallery = Table(
     Column("encoder", Text),  # NULL until the first `bind`
     Column("encoder_name", Text),
     Column("created", Text, nullable=False),
+    Column("secrets", LargeBinary),  # wrapped; what outlives the data keys
 )
 
 person = Table(
@@ -38,6 +40,9 @@ person = Table(
     Column("id", String(32), primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("created", Text, nullable=False),
+    Column("consent", Text),  # reference to what the person agreed to
+    Column("purpose", Text),
+    Column("expires", Text, index=True),
 )
 
 template = Table(
@@ -45,10 +50,13 @@ template = Table(
     schema,
     Column("id", String(32), primary_key=True),
     Column("person", String(32), ForeignKey("person.id"), nullable=False, index=True),
-    Column("vector", LargeBinary, nullable=False),  # (D,) float32, little-endian
-    Column("digest", Text, nullable=False),  # empty when unknown
+    Column("vector", LargeBinary, nullable=False),  # (D,) float32, little-endian; sealed
+    Column("digest", Text, nullable=False),  # keyed where the vector is sealed; empty when unknown
     Column("created", Text, nullable=False),
+    Column("key", Integer),  # the data key that sealed the vector; NULL when in the clear
+    Column("seq", BigInteger),  # of its entry in the change log
 )
+Index("ix_template_seq", template.c.seq, unique=True)
 # The index holds the rule even against a writer that forgot to look first.
 Index(
     "one_template_a_photograph",
@@ -64,6 +72,7 @@ photograph = Table(
     schema,
     Column("template", String(32), ForeignKey("template.id"), primary_key=True),
     Column("bytes", LargeBinary, nullable=False),
+    Column("key", Integer),  # the data key that sealed them; NULL when in the clear
 )
 
 operating_point = Table(
@@ -79,7 +88,7 @@ operating_point = Table(
 )
 
 # What searchers follow. It outlives the erased, so it holds ids and nothing of a body; a number
-# is never given twice (AUTOINCREMENT), or a searcher could miss a change.
+# is never given twice, or a searcher could miss a change.
 change_log = Table(
     "change_log",
     schema,
@@ -94,4 +103,34 @@ change_log = Table(
     Column("person", String(32), nullable=False),
     Column("at", Text, nullable=False),
     sqlite_autoincrement=True,
+)
+
+data_key = Table(
+    "data_key",
+    schema,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("master", Text, nullable=False),  # names the master key that wrapped it
+    Column("rows", BigInteger, nullable=False),  # sealed with it so far
+    Column("created", Text, nullable=False),
+    Column("strict", Integer, nullable=False),  # 1 when no row may lie in the clear any more
+)
+
+audit = Table(
+    "audit",
+    schema,
+    Column(
+        "seq",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("at", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),  # a person's id; empty for the gallery itself
+    Column("details", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("signature", Text),  # NULL while the gallery has no keys
 )

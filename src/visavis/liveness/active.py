@@ -4,14 +4,15 @@ A head that turns shows the nose's parallax, which no photograph has however it 
 (``motion``); the order and the pauses are drawn anew for each session, so that a recording answers
 another challenge (``challenge``, ``steps``); and it is one person before one camera without a cut
 (``continuity``). Turns are what keep photographs out; a photograph that is brought closer or pushed
-up does the other two actions as well as a head. What it cannot tell: a print bent to a strong
-cylinder, which has a nose's relief; a recording in whose order the challenge happens to be (one in
-56); clips put together, or a face computed, while the challenge runs. The passive network looks for
-those.
+up does the other two actions as well as a head. A print bent to a cylinder has some relief, and the
+landmarks' network sees a head's in it; the nose's pixels do not follow (``relief``). What it cannot
+tell: clips of the person put together, or a face computed, while the challenge runs, and a print on
+something that is shaped as a face. The passive network looks for those.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,10 @@ import numpy as np
 from visavis.image import image_of
 from visavis.liveness.answer import REASONS, Ended, Failure, Guidance, Phrase, Verdict
 from visavis.liveness.continuity import Cuts, OnePerson, Repeats, Timing
-from visavis.liveness.limits import DEFAULT_ACTIVE, ActiveConfig
-from visavis.liveness.looking import Observer, landmarks
+from visavis.liveness.limits import DEFAULT_ACTIVE, ActiveConfig, errors
+from visavis.liveness.looking import Observer, found_again, landmarks
 from visavis.liveness.motion import Rest
+from visavis.liveness.relief import Relief
 from visavis.liveness.steps import Steps
 from visavis.quality import pose
 from visavis.values import Image
@@ -76,8 +78,10 @@ class ActiveSession:
         self._size: tuple[int, int] | None = None
         self._resting: list[tuple[float, NDArray[np.float32]]] = []
         self._rest: Rest | None = None
+        self._relief: Relief | None = None
         self._steps: Steps | None = None
         self._portrait: tuple[Image, Face] | None = None
+        self._last: Face | None = None
         self._seen = self._encoded_at = 0.0
         self._trouble: Failure | None = None
         self._phrase = Phrase.SHOW_FACE
@@ -119,6 +123,7 @@ class ActiveSession:
             end = Ended(self._trouble)
         failure = None if passed else end.failure
         words = (REASONS[end.failure] + (f" ({end.detail})" if end.detail else ""),)
+        rates = errors(self._config, self.challenge)
         return Verdict(
             passed=passed,
             failure=failure,
@@ -130,6 +135,9 @@ class ActiveSession:
             encoded=self._person.encoded,
             seconds=self._timing.seconds,
             portrait=self._portrait,
+            relief=self._relief.height if self._relief else None,
+            bpcer=rates.bpcer if rates else None,
+            apcer=rates.apcer if rates else None,
         )
 
     def _guidance(self) -> Guidance:
@@ -141,7 +149,8 @@ class ActiveSession:
             return Guidance(self._phrase, None, 0, of, self._config.total - self._timing.seconds)
         if steps.finished:
             return Guidance(Phrase.DONE, None, done, of, 0.0, finished=True)
-        phrase = self._phrase if self._trouble else steps.phrase
+        unseen = self._timing.last - self._seen > self._config.unseen
+        phrase = self._phrase if self._trouble and unseen else steps.phrase
         return Guidance(phrase, steps.action, done, of, steps.remaining)
 
     def _take(self, image: Image, timestamp: float) -> None:
@@ -171,13 +180,21 @@ class ActiveSession:
     def _only_face(self, image: Image, timestamp: float) -> Face | None:
         """Give the one face there is; None, with what to say, when there is not one."""
         faces = self._observer.faces(image)
+        if not faces and self._last is not None and self._steps is not None:
+            again = found_again(self._observer, image, self._last)
+            faces = [again] if again else []
         rivals = [f for f in faces[1:] if f.box[2] > self._config.rival * faces[0].box[2]]
-        if len(faces) and not rivals:
-            self._trouble, self._seen = None, timestamp
+        if faces and not rivals:
+            if self._steps is not None and timestamp - self._seen > self._config.unseen:
+                self._steps.regained(timestamp)
+                self._encoded_at = -math.inf  # whoever comes back is looked at
+            self._trouble, self._seen, self._last = None, timestamp, faces[0]
             return faces[0]
         self._trouble = Failure.SEVERAL_FACES if rivals else Failure.NO_FACE
         self._phrase = Phrase.ONE_PERSON if rivals else Phrase.SHOW_FACE
         self._resting.clear()
+        if self._steps is None or timestamp - self._seen > self._config.unseen:
+            self._last = None
         if self._steps is not None and timestamp - self._seen > self._config.lost:
             raise Ended(self._trouble)
         return None
@@ -201,6 +218,7 @@ class ActiveSession:
         self._rest = Rest([each for _, each in self._resting])
         self._resting.clear()
         self._portrait = image, face
+        self._relief = Relief(image.pixels, points)
         self._encode(image, face, timestamp, at_rest=True)
         self._steps = Steps(self.challenge, config, timestamp)
 
@@ -225,13 +243,23 @@ class ActiveSession:
             return
         before = len(self._steps.performed)
         self._steps.follow(motion, timestamp)
+        if self._steps.turned and self._relief is not None:
+            self._relief.add(image.pixels, points, motion.across)
         left = len(self._steps.performed) > before
         if left or timestamp - self._encoded_at >= self._config.encode_every:
-            self._encode(image, face, timestamp, at_rest=self._steps.at_rest)
+            self._encode(image, face, timestamp, at_rest=self._steps.at_rest, held=self._steps.held)
+        if self._steps.finished and self._relief is not None:
+            self._stands_out(self._relief.height)
 
-    def _encode(self, image: Image, face: Face, timestamp: float, *, at_rest: bool) -> None:
+    def _stands_out(self, height: float | None) -> None:
+        if height is None:
+            raise Ended(Failure.UNCLEAR)
+        if height < self._config.flat:
+            raise Ended(Failure.FLAT, f"{height:.2f}, at least {self._config.flat:.2f}")
+
+    def _encode(self, image: Image, face: Face, timestamp: float, **stage: bool) -> None:
         self._encoded_at = timestamp
-        self._person.check(self._observer.encode(image, face), at_rest=at_rest)
+        self._person.check(self._observer.encode(image, face), **stage)
 
 
 def _moved(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:

@@ -26,6 +26,7 @@ class Phrase(StrEnum):
     LOOK_UP = "raise your head and look up"
     COME_CLOSER = "come closer to the camera"
     FURTHER = "a little further"
+    STAY = "stay like that"
     BACK = "now look straight into the camera again"
     GO_BACK = "now go back to where you were"
     DONE = "thank you, that was all"
@@ -51,7 +52,8 @@ class Guidance:
     done, of
         How many actions were done, and how many there are.
     remaining
-        Seconds left for what is asked now.
+        Seconds left for what is asked now; while nothing is, it tells nothing of when something
+        will be.
     finished
         True when there is a verdict; further frames change nothing.
     """
@@ -82,6 +84,8 @@ class Failure(StrEnum):
     CUT = "cut"
     FROZEN = "frozen"
     REPEATED = "repeated"
+    FLAT = "flat"
+    UNCLEAR = "unclear"
 
 
 REASONS = {
@@ -100,6 +104,8 @@ REASONS = {
     Failure.CUT: "the face jumped, as at a cut",
     Failure.FROZEN: "the picture stood still as no camera's does",
     Failure.REPEATED: "frames came again exactly, as no camera's do",
+    Failure.FLAT: "the nose does not stand out as a head's does",
+    Failure.UNCLEAR: "the nose could not be followed in the turns: more even light may help",
 }
 
 _UNTOLD = frozenset(
@@ -112,6 +118,7 @@ _UNTOLD = frozenset(
         Failure.TOO_LONG,
         Failure.EXPIRED,
         Failure.UNFINISHED,
+        Failure.UNCLEAR,
     }
 )
 
@@ -127,11 +134,20 @@ class Ended(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Performed:
-    """An action that was seen: when it was asked for, reached, and left again (timestamps, s)."""
+    """An action that was seen, and when (timestamps, s).
+
+    Attributes
+    ----------
+    asked, reached
+        When it was asked for, and done.
+    recalled, left
+        When the person was told to come back, and was back.
+    """
 
     action: Action
     asked: float
     reached: float
+    recalled: float
     left: float
 
 
@@ -159,6 +175,12 @@ class Verdict:
     portrait
         The frame and the face at rest that all others were held against: who this was can be
         asked of it, and it is the person who answered. None when there was none.
+    relief
+        How far the nose stood out in the turns, by its parallax for each unit of tilt
+        (``visavis.liveness.relief``); None when it could not be followed.
+    bpcer, apcer
+        Errors of such a challenge, as measured (``visavis.liveness.limits.MEASURED``); None where
+        nobody measured them, as with limits of one's own.
     """
 
     passed: bool
@@ -171,6 +193,9 @@ class Verdict:
     encoded: int
     seconds: float
     portrait: tuple[Image, Face] | None = None
+    relief: float | None = None
+    bpcer: float | None = None
+    apcer: float | None = None
 
     @property
     def live(self) -> bool | None:

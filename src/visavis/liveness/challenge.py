@@ -2,7 +2,8 @@
 
 A challenge belongs to one session, can be answered once and for a short time. Either the server
 keeps it (`ChallengeBook`) and the client sees one step at a time, which is the better way, or it
-travels with the client, signed (`seal`, `unseal`), and the server only remembers which were spent.
+travels with the client, signed (`seal`, `unseal`), and the server only remembers which were spent;
+a client that is not to be trusted then knows when it will be told what.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from visavis.errors import ChallengeRefused
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
 
-SCHEMA = 1
+SCHEMA = 2
 """Of the challenge's JSON."""
 
 _LEAST_KEY = 16
@@ -50,10 +52,22 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An action, and for how many seconds the person looks at the camera before it is asked."""
+    """An action and its two waits, drawn anew for each session.
+
+    Nobody knows beforehand when they are told to act, or to come back, so that a recording acts at
+    the wrong moments even where its order is the right one.
+
+    Attributes
+    ----------
+    pause
+        Seconds of looking at the camera before the action is asked for.
+    hold
+        Seconds from reaching it until the person is told to come back.
+    """
 
     action: Action
     pause: float
+    hold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +101,9 @@ class Challenge:
         return {
             "schema": SCHEMA,
             "nonce": self.nonce,
-            "steps": [{"action": s.action.value, "pause": s.pause} for s in self.steps],
+            "steps": [
+                {"action": s.action.value, "pause": s.pause, "hold": s.hold} for s in self.steps
+            ],
             "issued": self.issued,
             "expires": self.expires,
             "session": self.session,
@@ -99,12 +115,16 @@ class Challenge:
         try:
             if not isinstance(stored, dict) or stored["schema"] != SCHEMA:
                 raise ChallengeRefused("this is no challenge of this version of visavis")
-            steps = tuple(Step(Action(s["action"]), float(s["pause"])) for s in stored["steps"])
+            steps = tuple(
+                Step(Action(s["action"]), float(s["pause"]), float(s["hold"]))
+                for s in stored["steps"]
+            )
             nonce, session = str(stored["nonce"]), str(stored["session"])
             times = [float(stored["issued"]), float(stored["expires"])]
         except (KeyError, TypeError, ValueError, OverflowError) as broken:
             raise ChallengeRefused(f"this is no challenge: {broken}") from broken
-        sound = all(math.isfinite(t) for t in (*times, *(s.pause for s in steps)))
+        waits = [wait for step in steps for wait in (step.pause, step.hold)]
+        sound = all(math.isfinite(t) for t in (*times, *waits))
         if not sound or not 1 <= len(steps) <= _MOST_STEPS or not nonce:
             raise ChallengeRefused("this is no challenge: its steps or times make no sense")
         return cls(nonce, steps, times[0], times[1], session)
@@ -118,21 +138,32 @@ class ChallengeConfig:
     ----------
     steps
         Number of actions; four make 56 orders, five 168, three 14.
-    pause
-        Least and largest pause before an action, in seconds.
+    short, long
+        Least and largest of either kind of wait, in seconds. Every wait before an action and before
+        the way back is a short one, but for ``longs`` of them.
+    longs
+        How many waits are long, anywhere among them. A recording that was made for other places
+        comes too early for the one and too late for the other: two of eight waits have 28 places,
+        which with 56 orders makes one challenge in 1568 fit a recording.
     lifetime
         Seconds from issue to expiry.
     """
 
     steps: int = 4
-    pause: tuple[float, float] = (0.3, 1.2)
+    short: tuple[float, float] = (0.4, 1.0)
+    long: tuple[float, float] = (3.2, 4.2)
+    longs: int = 2
     lifetime: float = 90.0
 
     def __post_init__(self) -> None:
         if not 2 <= self.steps <= _MOST_STEPS:
             raise ValueError(f"a challenge has 2 to {_MOST_STEPS} steps, not {self.steps}")
-        if not 0 <= self.pause[0] <= self.pause[1] < math.inf or not 0 < self.lifetime < math.inf:
-            raise ValueError("pauses must not be negative, and the lifetime must be positive")
+        waits = (0, *self.short, *self.long, math.inf)
+        in_order = all(a <= b for a, b in itertools.pairwise(waits)) and self.long[1] < math.inf
+        if not in_order or not 0 <= self.longs <= 2 * self.steps:
+            raise ValueError("waits are positive, short before long, and two a step")
+        if not 0 < self.lifetime < math.inf:
+            raise ValueError("the lifetime must be positive")
 
 
 DEFAULT_CHALLENGE = ChallengeConfig()
@@ -159,12 +190,19 @@ def issue(
 ) -> Challenge:
     """Draw a challenge from the system's source of randomness."""
     issued = time.time() if now is None else now
-    dice = secrets.SystemRandom()
-    steps = tuple(
-        Step(action, round(dice.uniform(*config.pause), 3))
-        for action in dice.choice(orders(config.steps))
-    )
+    steps = drawn(secrets.SystemRandom(), config)
     return Challenge(secrets.token_hex(16), steps, issued, issued + config.lifetime, session)
+
+
+def drawn(dice: random.Random, config: ChallengeConfig = DEFAULT_CHALLENGE) -> tuple[Step, ...]:
+    """Draw an order and its waits."""
+    order = dice.choice(orders(config.steps))
+    long = dice.sample(range(2 * len(order)), config.longs)
+    waits = [
+        round(dice.uniform(*(config.long if i in long else config.short)), 3)
+        for i in range(2 * len(order))
+    ]
+    return tuple(Step(*each) for each in zip(order, waits[::2], waits[1::2], strict=True))
 
 
 # Kept by the server

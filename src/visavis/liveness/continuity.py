@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import statistics
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +25,9 @@ _SWING = (0.2, 1.6)
 """Most that the place (in distances between the eyes), the logarithm of the size, and the nose's
 parallax may change between two frames: the detector's noise, and so much a second. A head that
 turns in haste does 250 degrees a second, which are 1.6 or so of parallax."""
-_GLITCHES = 4
+_GLITCHES = (4, 3.0)
+"""So many frames that do not fit are forgiven within so many seconds: detectors err now and then,
+and frames that were put together from others err all the time."""
 _SUSPECT = 3
 _KEPT = 8
 
@@ -94,14 +98,16 @@ class Cuts:
     def __init__(self) -> None:
         self._good: tuple[Motion, float] | None = None
         self._suspects = 0
-        self._glitches = 0
+        self._glitches: deque[float] = deque(maxlen=_GLITCHES[0] + 1)
 
     def follows(self, motion: Motion, timestamp: float) -> bool:
         """Tell whether a frame goes on from the last good one; raises Ended at a cut."""
         if self._good is not None and not _near(*self._good, motion, timestamp):
             self._suspects += 1
-            self._glitches += 1
-            if self._suspects >= _SUSPECT or self._glitches > _GLITCHES:
+            self._glitches.append(timestamp)
+            many = len(self._glitches) > _GLITCHES[0]
+            often = many and timestamp - self._glitches[0] < _GLITCHES[1]
+            if self._suspects >= _SUSPECT or often:
                 raise Ended(Failure.CUT)
             return False
         self._suspects = 0
@@ -120,17 +126,24 @@ def _near(before: Motion, then: float, after: Motion, now: float) -> bool:
 
 
 class OnePerson:
-    """Every face is one person's: at rest by the first face, turned by the nearest seen so far."""
+    """Every face is one person's: at rest by the first face, else by the nearest seen so far.
+
+    While an action is held, single encodings say little, for a face may be turned as far as the
+    encoder knows none; the median of all that were taken then decides when the face is back.
+    """
 
     def __init__(self, sameness: Sameness) -> None:
         self._sameness = sameness
         self._first: NDArray[np.float32] | None = None
         self._kept: list[NDArray[np.float32]] = []
         self._strange = 0
+        self._held: list[float] = []
         self.distance: float | None = None
         self.encoded = 0
 
-    def check(self, vector: NDArray[np.float32], *, at_rest: bool) -> None:
+    def check(
+        self, vector: NDArray[np.float32], *, at_rest: bool = False, held: bool = False
+    ) -> None:
         """Take in a face's encoding (D,), unit length; raises Ended."""
         self.encoded += 1
         if self._first is None:
@@ -141,9 +154,21 @@ class OnePerson:
             self.distance = max(first, self.distance or 0.0)
         nearest = first if at_rest else min([first, *(squared(v, vector) for v in self._kept)])
         tau = self._sameness.rest if at_rest else self._sameness.turned
+        if held:
+            self._held.append(nearest)
+            return
+        if at_rest and self._held:
+            middle = statistics.median(self._held)
+            self._held.clear()
+            if middle > self._sameness.turned:
+                raise _other(middle, self._sameness.turned)
         self._strange = self._strange + 1 if nearest > tau else 0
-        # A turned face may be blurred or half hidden once; at rest it decides at once.
+        # A moving face may be blurred or half hidden once; at rest it decides at once.
         if self._strange > (0 if at_rest else 1):
-            raise Ended(Failure.OTHER_PERSON, f"d {nearest:.2f}, at most {tau:.2f}")
+            raise _other(nearest, tau)
         if not self._strange:
             self._kept = [*self._kept[1 - _KEPT :], vector]
+
+
+def _other(distance: float, tau: float) -> Ended:
+    return Ended(Failure.OTHER_PERSON, f"d {distance:.2f}, at most {tau:.2f}")

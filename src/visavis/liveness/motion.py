@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_PLANE = [0, 1, 3, 4]
+PLANE = [0, 1, 3, 4]
+"""Eyes and corners of the mouth among the five landmarks."""
 _NOSE = 2
 
 
@@ -75,25 +76,25 @@ class Rest:
     """
 
     def __init__(self, landmarks: Sequence[NDArray[np.float32]]) -> None:
-        shapes = [_standard(each) for each in landmarks]
+        shapes = [standard(each) for each in landmarks]
         self._shape = np.mean([shape for shape, _ in shapes], axis=0)
         self._size = float(np.median([size for _, size in shapes]))
 
     def motion(self, landmarks: NDArray[np.float32]) -> Motion | None:
         """Compare a frame's landmarks (5, 2); None when they are no face (all in one line)."""
         points = landmarks.astype(np.float64)
-        back = _homography(points[_PLANE], self._shape[_PLANE])
+        back = homography(points[PLANE], self._shape[PLANE])
         if back is None:
             return None
         x, y, w = back @ np.array([*points[_NOSE], 1.0])
         if abs(w) < 1e-9:
             return None
         across, down = np.array([x / w, y / w]) - self._shape[_NOSE]
-        large, small = _stretch(self._shape[_PLANE], points[_PLANE])
+        large, small = _stretch(self._shape[PLANE], points[PLANE])
         if large < 1e-9:
             return None
         yaw, pitch, _ = pose(landmarks)
-        middle = points[_PLANE].mean(0)
+        middle = points[PLANE].mean(0)
         return Motion(
             across=float(across),
             up=float(-down),
@@ -106,7 +107,7 @@ class Rest:
         )
 
 
-def _standard(landmarks: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
+def standard(landmarks: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
     """Bring the eyes to (-0.5, 0) and (0.5, 0); gives the points and the eyes' distance."""
     points = landmarks.astype(np.float64)
     z = (points - (points[0] + points[1]) / 2) @ np.array([1, 1j])
@@ -115,7 +116,7 @@ def _standard(landmarks: NDArray[np.float32]) -> tuple[NDArray[np.float64], floa
     return np.stack([z.real, z.imag], axis=1), float(abs(between))
 
 
-def _homography(
+def homography(
     source: NDArray[np.float64], target: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
     """(3, 3) that takes four points to four others; None when three lie in a line."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,19 +41,28 @@ class Canvases:
         (N,) bool.
     species, subject
         (N,) texts.
+    recorded
+        (N,) bool: of a set that holds real attacks too, so that its camera tells nothing.
     """
 
     pixels: NDArray[np.uint8]
     live: NDArray[np.bool_]
     species: NDArray[np.str_]
     subject: NDArray[np.str_]
+    recorded: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.live)
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Canvases:
         """Give some of them."""
-        return Canvases(self.pixels[rows], self.live[rows], self.species[rows], self.subject[rows])
+        return Canvases(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Canvases]) -> Canvases:
+        """Put several sets together."""
+        names = [each.name for each in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, n) for part in parts]) for n in names))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,65 +124,128 @@ def cut_canvases(
         np.array([each.live for each in kept]),
         np.array(["live" if each.live else each.species for each in kept]),
         np.array([each.subject for each in kept]),
+        np.full(len(kept), any(not each.live for each in kept)),
     )
 
 
-def split(canvases: Canvases, config: LivenessConfig) -> tuple[Canvases, Canvases]:
-    """Part canvases by subject into those to learn from and those held out.
+def split(canvases: Canvases, config: LivenessConfig) -> tuple[Canvases, Canvases, Canvases]:
+    """Part canvases by subject: to learn from, to choose the epoch by, to measure with.
 
-    Raises TrainingRefused with fewer than two subjects.
+    Subjects of recorded sets, of whom there are few, are parted by themselves, so that some of them
+    are in each part.
+
+    Raises TrainingRefused with fewer than three subjects, or photographs than backgrounds need.
     """
     subjects = np.unique(canvases.subject)
-    if len(subjects) < 2:
-        raise TrainingRefused("one subject cannot be held out: photographs of more are needed")
-    order = np.random.default_rng(config.seed).permutation(subjects)
-    count = min(len(subjects) - 1, max(1, round(config.held_out * len(subjects))))
-    out = np.isin(canvases.subject, order[:count])
-    return canvases.take(~out), canvases.take(out)
+    if len(subjects) < 3:
+        raise TrainingRefused(
+            "subjects are held out twice, to choose and to measure: photographs of three or more "
+            "are needed"
+        )
+    random = np.random.default_rng(config.seed)
+    recorded = np.isin(subjects, canvases.subject[canvases.recorded])
+    chosen, measured = [], []
+    for some in (subjects[recorded], subjects[~recorded]):
+        if len(some) < 3:  # too few to be parted: all of them are learnt from
+            continue
+        order = random.permutation(some)
+        count = min(len(some) - 1, max(2, round(config.held_out * len(some))))
+        chosen.append(order[: count // 2])
+        measured.append(order[count // 2 : count])
+    if not chosen:
+        order = random.permutation(subjects)
+        chosen, measured = [order[:1]], [order[1:2]]
+    choose = np.isin(canvases.subject, np.concatenate(chosen))
+    measure = np.isin(canvases.subject, np.concatenate(measured))
+    learn = canvases.take(~choose & ~measure)
+    if len(learn) < _LEAST:
+        raise TrainingRefused(f"{len(learn)} photographs are too few; {_LEAST} are needed")
+    return learn, canvases.take(choose), canvases.take(measure)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """Canvases that are presented together: as a species, looked at again, or as they are."""
+
+    rows: NDArray[np.int64]
+    how: Species | None
+    unchanged: bool = False
 
 
 def render(
-    canvases: Canvases, config: LivenessConfig, told: Callable[[int], None] = lambda _: None
+    canvases: Canvases,
+    config: LivenessConfig,
+    told: Callable[[int], None] = lambda _: None,
+    into: Path | None = None,
 ) -> Bank:
-    """Present each live photograph as itself and as each attack, and each real attack again.
+    """Present each live photograph as itself and as each attack, and each recorded one again.
 
-    Raises
-    ------
-    TrainingRefused
-        With fewer photographs than backgrounds need.
+    Parameters
+    ----------
+    into
+        A file of NumPy's format that the crops are written to and mapped from; None keeps them in
+        memory.
     """
-    if len(canvases) < _LEAST:
-        raise TrainingRefused(f"{len(canvases)} photographs are too few; {_LEAST} are needed")
+    jobs = _jobs(canvases, config)
+    rows = np.concatenate([job.rows for job in jobs])
+    shape = (len(rows), CROP_SIZE, CROP_SIZE, 3)
+    crops: NDArray[np.uint8] = (
+        np.empty(shape, np.uint8)
+        if into is None
+        else np.lib.format.open_memmap(into, "w+", np.uint8, shape)
+    )
+    kinds, at = [], 0
+    for number, job in enumerate(jobs, 1):
+        part, seed = canvases.pixels[job.rows], config.seed * 1_000_003 + number
+        if job.unchanged:
+            made = _middle(part)
+        elif job.how is None:
+            made = vary(part, seed)
+        else:
+            made = simulate(part, job.how, seed)
+        crops[at : at + len(made)] = made
+        at += len(made)
+        simulated = job.how not in {None, Species.LIVE}
+        named = np.full(len(made), f"simulated-{job.how}")
+        kinds.append(named if simulated else canvases.species[job.rows])
+        told(len(made))
+    species = np.concatenate(kinds)
+    return Bank(crops, species == "live", species, canvases.subject[rows])
+
+
+def planned(canvases: Canvases, config: LivenessConfig) -> int:
+    """Say how many presentations ``render`` gives."""
+    return sum(len(job.rows) for job in _jobs(canvases, config))
+
+
+def _jobs(canvases: Canvases, config: LivenessConfig) -> list[_Job]:
     random = np.random.default_rng(config.seed)
     alive = np.nonzero(canvases.live)[0]
-    crops, rows, kinds = [], [], []
-    seed = config.seed * 1_000_003
-    jobs: list[tuple[NDArray[np.int64], Species | None]] = [
-        (np.nonzero(~canvases.live)[0], None),
-        (alive, None),
-        (alive, Species.LIVE),
-        *((alive, each) for each in config.attacks),
+    kinds: list[tuple[NDArray[np.int64], Species | None]] = [
+        (alive, each) for each in (Species.LIVE, *config.attacks)
     ]
-    for _ in range(config.rounds):
-        for which, kind in jobs:
-            for some in _batches(random.permutation(which)):
-                seed += 1
-                part = canvases.pixels[some]
-                crops.append(vary(part, seed) if kind is None else simulate(part, kind, seed))
-                rows.append(some)
-                made = canvases.species[some] if kind in {None, Species.LIVE} else None
-                kinds.append(made if made is not None else np.full(len(some), f"simulated-{kind}"))
-                told(len(some))
-    at = np.concatenate(rows)
-    species = np.concatenate(kinds)
-    return Bank(np.concatenate(crops), species == "live", species, canvases.subject[at])
+    for real in (canvases.recorded & ~canvases.live, canvases.recorded & canvases.live):
+        kinds += [(np.nonzero(real)[0], None)] * config.real
+    jobs = [
+        _Job(some, how)
+        for _ in range(config.rounds)
+        for which, how in kinds
+        for some in _batches(random.permutation(which))
+    ]
+    if not config.real:
+        jobs += [_Job(some, None, True) for some in _batches(np.nonzero(canvases.recorded)[0])]
+    return jobs
 
 
 def presented(canvases: Canvases) -> Bank:
     """Give real presentations as a camera took them: the middle of each canvas, unchanged."""
-    edge = (CANVAS_SIZE - CROP_SIZE) // 2
-    crops = canvases.pixels[:, edge : edge + CROP_SIZE, edge : edge + CROP_SIZE]
+    crops = _middle(canvases.pixels)
     return Bank(crops, canvases.live, canvases.species, canvases.subject)
+
+
+def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    edge = (CANVAS_SIZE - CROP_SIZE) // 2
+    return pixels[:, edge : edge + CROP_SIZE, edge : edge + CROP_SIZE]
 
 
 def _batches(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

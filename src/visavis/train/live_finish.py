@@ -66,6 +66,7 @@ class Told:
     folder: Path
     training_data: str = ""
     tuned_on: str = ""
+    command: str = ""
 
 
 def deliver_liveness(
@@ -102,7 +103,7 @@ def deliver_liveness(
     points = folder / f"{told.name}.fp32.points.json"
     points.write_text(json.dumps(stored, indent=1) + "\n", "utf-8")
     card = folder / f"{told.name}.md"
-    card.write_text(_card(manifest, fitted, config, stored), "utf-8")
+    card.write_text(_card(manifest, fitted, told, {**stored, "asked": config.as_json()}), "utf-8")
     return LiveDelivered(described, onnx, card, points, stored, apart)
 
 
@@ -168,9 +169,7 @@ def _told(found: Interval) -> dict[str, float]:
     }
 
 
-def _card(
-    manifest: Manifest, fitted: Fitted, config: LivenessConfig, stored: Mapping[str, Any]
-) -> str:
+def _card(manifest: Manifest, fitted: Fitted, told: Told, stored: Mapping[str, Any]) -> str:
     lines = [
         f"# {manifest.name}",
         "",
@@ -183,14 +182,15 @@ def _card(
         "- cost: 0.49 million parameters, 83 MFLOPs",
         f"- licence: {manifest.licence}",
         f"- learnt from: {manifest.training_data}",
-        f"- configuration: `{json.dumps(config.as_json())}`; epoch {fitted.best} of "
-        f"{len(fitted.epochs)} did best on the subjects held out",
+        *([f"- made by: `{told.command}`"] if told.command else []),
+        f"- configuration: `{json.dumps(stored['asked'])}`; epoch {fitted.best} of "
+        f"{len(fitted.epochs)} did best on the subjects who chose it",
         "",
         "## On subjects it never learnt from",
         "",
-        f"{stored['tuned_on']}. These subjects chose the epoch and the thresholds, and the "
-        "attacks are of the kinds that it learnt: other cameras, printers and screens give higher "
-        "errors.",
+        f"{stored['tuned_on']}. The epoch was chosen on others, who were not learnt from either; "
+        "the thresholds are those of these subjects. The attacks are of the kinds that it learnt: "
+        "other cameras, printers and screens give higher errors.",
         "",
         "| species | presentations | EER |",
         "| --- | --- | --- |",

@@ -23,7 +23,8 @@ class LiveNet(nn.Module):
 
     While it learns, a second head must say where a live face is: a map that is a hump over the
     face of a live person and flat for an attack (depth, in the words of Liu et al. 2018,
-    arXiv:1803.11097, whose maps come from a 3-D model). It is not exported.
+    arXiv:1803.11097, whose maps come from a 3-D model). A third can be asked for the crop's
+    spectrum, in which grids and dots show (as Silent-Face's learn it). Neither is exported.
     """
 
     def __init__(self, dropout: float = 0.2) -> None:
@@ -40,16 +41,17 @@ class LiveNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.decide = nn.Linear(channels, 1)
         self.map = nn.Conv2d(_WIDTHS[-2], 1, 1)
+        self.spectrum = nn.Conv2d(_WIDTHS[-2], 1, 1)
         normal_start(self)
 
     def forward(self, crops: Tensor) -> Tensor:
         """(B, 3, S, S) after preprocessing to (B,) log odds of being live."""
         return self.column(crops)[:, 0]
 
-    def both(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the log odds (B,), and of each cell (B, 12, 12) of the map."""
+    def heads(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the log odds (B,), and (B, 12, 12) each of the face's map and the spectrum's."""
         early = self.early(crops)
-        return self._decided(early)[:, 0], self.map(early)[:, 0]
+        return self._decided(early)[:, 0], self.map(early)[:, 0], self.spectrum(early)[:, 0]
 
     def column(self, crops: Tensor) -> Tensor:
         """Give the log odds as a column, (B, 1)."""

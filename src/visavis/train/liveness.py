@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from dataclasses import dataclass
@@ -14,40 +13,23 @@ from torch.nn import functional
 
 from visavis.errors import TrainingRefused
 from visavis.evaluate.metrics import curve, equal_error
-from visavis.train.live_net import LiveNet
+from visavis.train.live_augment import another_look
+from visavis.train.live_state import Epoch, begin, restore, save
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from visavis.train.live_bank import Bank
     from visavis.train.live_config import LivenessConfig
+    from visavis.train.live_net import LiveNet
+    from visavis.train.live_state import State
 
 MEAN = SCALE = 127.5
 """Preprocessing of the network: ``(pixel - MEAN) / SCALE``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What an epoch ended with.
-
-    Attributes
-    ----------
-    loss
-        Mean over the epoch.
-    eer
-        On the subjects held out, for the attack species that does worst; in [0, 1].
-    pace
-        Presentations a second.
-    """
-
-    number: int
-    of: int
-    loss: float
-    eer: float
-    pace: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,78 +41,115 @@ class Fitted:
     best: int
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What goes along with learning.
+
+    Attributes
+    ----------
+    told
+        Hears of every epoch, those of the interrupted run first; what it answers to a new one says
+        whether to stop.
+    start
+        Weights of an earlier run to go on from; None starts with random ones.
+    checkpoint
+        File that is written after every epoch and, where it exists, gone on from: the result is
+        then that of a run without the interruption.
+    """
+
+    told: Callable[[Epoch], bool | None] = lambda _: None
+    start: Mapping[str, Tensor] | None = None
+    checkpoint: Path | None = None
+
+
 def fit(
     learn: Bank,
     check: Bank,
     config: LivenessConfig,
-    told: Callable[[Epoch], bool | None] = lambda _: None,
-    start: Mapping[str, Tensor] | None = None,
+    course: Course = Course(),
 ) -> Fitted:
     """Learn from one bank, and keep the epoch that does best on the other.
-
-    Parameters
-    ----------
-    told
-        Hears of every epoch; what it answers says whether to stop.
-    start
-        Weights of an earlier run to go on from; None starts with random ones.
 
     Raises
     ------
     TrainingRefused
-        When a class is missing from either bank, or the loss is no number.
+        When a class is missing from either bank, or the loss is no number, or the checkpoint is of
+        another run.
     """
     for bank, what in ((learn, "to learn from"), (check, "to check with")):
         if bank.live.all() or not bank.live.any():
             raise TrainingRefused(f"live faces and attacks are both needed {what}")
-    torch.manual_seed(config.seed)
-    order = torch.Generator().manual_seed(config.seed)
-    network = LiveNet()
-    if start is not None:
-        _load(network, start)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=config.decay)
-    steps = math.ceil(len(learn) / config.batch)
-    every = steps * config.epochs
-    # Each class weighs the same, however many of each there are.
-    share = float(learn.live.mean())
-    weights = torch.tensor([0.5 / (1 - share), 0.5 / share])
-    epochs: list[Epoch] = []
-    best, kept, step = 0, network, 0
-    for number in range(1, config.epochs + 1):
-        begun, losses = time.perf_counter(), []
-        network.train()
-        shuffled = torch.randperm(len(learn), generator=order)
-        for rows in torch.split(shuffled, config.batch):
-            if len(rows) < 2:  # a batch norm needs two
-                continue
-            for group in optimizer.param_groups:
-                group["lr"] = config.rate * _warmth(step / every)
-            crops, live = _batch(learn, np.sort(rows.numpy()), order)
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.half):
-                loss = _loss(network, crops, live, weights, config.map_weight)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            step += 1
-            losses.append(float(loss.detach()))
-        if not all(map(math.isfinite, losses)):
+    state = begin(config, course.start)
+    if course.checkpoint is not None and course.checkpoint.exists():
+        restore(state, course.checkpoint)
+        for epoch in state.epochs:
+            course.told(epoch)
+    step = _Step(state, learn, config)
+    while len(state.epochs) < config.epochs:
+        begun = time.perf_counter()
+        loss = step.epoch()
+        if not math.isfinite(loss):
             raise TrainingRefused("the loss is no number any more: choose a lower rate")
         pace = len(learn) / (time.perf_counter() - begun)
-        eer = worst_eer(scores(network, check.crops), check)
-        epochs.append(Epoch(number, config.epochs, float(np.mean(losses)), eer, pace))
-        if eer <= epochs[best].eer or number == 1:
-            best, kept = number - 1, copy.deepcopy(network)
-        if told(epochs[-1]):  # asked to stop
+        eer = worst_eer(scores(state.network, check.crops), check)
+        state.ended(Epoch(len(state.epochs) + 1, config.epochs, loss, eer, pace))
+        if course.checkpoint is not None:
+            save(state, course.checkpoint)
+        if course.told(state.epochs[-1]):
             break
-    return Fitted(kept.eval(), tuple(epochs), best + 1)
+    return Fitted(state.kept(), tuple(state.epochs), state.best + 1)
 
 
-def _load(network: LiveNet, start: Mapping[str, Tensor]) -> None:
-    try:
-        network.load_state_dict(start)
-    except (RuntimeError, AttributeError) as wrong:
-        raise TrainingRefused("these are no weights of a liveness network") from wrong
+class _Step:
+    """Learns from one bank, an epoch at a time."""
+
+    def __init__(self, state: State, bank: Bank, config: LivenessConfig) -> None:
+        self.state = state
+        self.bank = bank
+        self.config = config
+        # Each class weighs the same, however many of each there are.
+        share = float(bank.live.mean())
+        self.weights = torch.tensor([0.5 / (1 - share), 0.5 / share])
+        # What is left over is too small a batch; the next epoch is shuffled anew.
+        self.steps = max(1, len(bank) // config.batch)
+        heads = state.network.heads
+        self.heads = torch.compile(heads) if config.compiled else heads
+
+    def epoch(self) -> float:
+        """Learn from every presentation once; gives the mean loss."""
+        state, config, losses = self.state, self.config, []
+        state.network.train()
+        shuffled = torch.randperm(len(self.bank), generator=state.order)
+        done = len(state.epochs) * self.steps
+        for some in torch.split(shuffled[: self.steps * config.batch], config.batch):
+            for group in state.optimizer.param_groups:
+                group["lr"] = config.rate * _warmth(done / (self.steps * config.epochs))
+            rows = np.sort(some.numpy())
+            crops = np.ascontiguousarray(self.bank.crops[rows])
+            seen = another_look(crops, state.order) if config.look else prepared(crops)
+            live = torch.from_numpy(self.bank.live[rows]).float()
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.half):
+                heads = self.heads(seen.contiguous(memory_format=torch.channels_last))
+            loss = self._loss(heads, seen, live)
+            state.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            state.optimizer.step()
+            losses.append(float(loss.detach()))
+            done += 1
+        return float(np.mean(losses))
+
+    def _loss(self, heads: tuple[Tensor, Tensor, Tensor], seen: Tensor, live: Tensor) -> Tensor:
+        odds, where, spectrum = (each.float() for each in heads)
+        weight, config = self.weights[live.long()], self.config
+        loss = functional.binary_cross_entropy_with_logits(odds, live, weight)
+        if config.map_weight:
+            wanted = live[:, None, None] * _hump(where.shape[-1])
+            each = functional.binary_cross_entropy_with_logits(where, wanted, reduction="none")
+            loss = loss + config.map_weight * (each.mean((1, 2)) * weight).mean()
+        if config.fourier_weight:
+            difference = spectrum - spectrum_of(seen, spectrum.shape[-1])
+            loss = loss + config.fourier_weight * difference.square().mean()
+        return loss
 
 
 @torch.no_grad()
@@ -151,28 +170,17 @@ def worst_eer(odds: NDArray[np.float64], bank: Bank) -> float:
 
 def prepared(crops: NDArray[np.uint8]) -> Tensor:
     """(N, S, S, 3) uint8 to (N, 3, S, S) float32, in the order in memory that is fastest here."""
-    planes = torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float()
+    # A copy, since what is mapped from a file cannot be written to.
+    planes = torch.from_numpy(np.array(crops)).permute(0, 3, 1, 2).float()
     return ((planes - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
 
 
-def _batch(bank: Bank, rows: NDArray[np.int64], order: torch.Generator) -> tuple[Tensor, Tensor]:
-    crops = prepared(bank.crops[rows])
-    mirrored = torch.rand(len(rows), generator=order) < 0.5
-    crops = torch.where(mirrored[:, None, None, None], crops.flip(3), crops)
-    return crops, torch.from_numpy(bank.live[rows]).float()
-
-
-def _loss(
-    network: LiveNet, crops: Tensor, live: Tensor, weights: Tensor, map_weight: float
-) -> Tensor:
-    odds, where = (each.float() for each in network.both(crops))
-    weight = weights[live.long()]
-    loss = functional.binary_cross_entropy_with_logits(odds, live, weight)
-    if map_weight:
-        wanted = live[:, None, None] * _hump(where.shape[-1])
-        each = functional.binary_cross_entropy_with_logits(where, wanted, reduction="none")
-        loss = loss + map_weight * (each.mean((1, 2)) * weight).mean()
-    return loss
+def spectrum_of(crops: Tensor, side: int) -> Tensor:
+    """(B, 3, S, S) to (B, side, side): the logarithm of the spectrum's power, standardised."""
+    power = torch.fft.fftshift(torch.fft.fft2(crops.mean(1)).abs(), dim=(1, 2))
+    coarse = functional.adaptive_avg_pool2d(torch.log1p(power)[:, None], side)[:, 0]
+    mean = coarse.mean((1, 2), keepdim=True)
+    return (coarse - mean) / (coarse.std((1, 2), keepdim=True) + 1e-6)
 
 
 def _warmth(done: float) -> float:

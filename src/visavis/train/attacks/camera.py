@@ -28,15 +28,20 @@ def photograph(draw: Draw, scene: Tensor) -> NDArray[np.uint8]:
     draw from the same distributions.
     """
     side = scene.shape[-1]
-    scene = scene * torch.exp(0.25 * draw.field(3, side)) * draw.evenly_in_log(0.45, 1.6)
-    warmth = draw.between(-0.16, 0.16)
+    scene = scene * torch.exp(0.25 * draw.field(3, side)) * draw.evenly_in_log(0.55, 1.5)
+    # It exposes for what it sees, more or less.
+    mean = scene.mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
+    scene = scene * (0.25 / mean) ** draw.between(0.2, 1)
+    # Stray light in the lens lifts the darks, the more the brighter the scene.
+    scene = scene + draw.between(0, 0.15) * draw.yes(0.3) * scene.mean((1, 2, 3), keepdim=True)
+    warmth = draw.between(-0.2, 0.2)
     scene = scene * torch.cat([1 + warmth, 1 + draw.between(-0.05, 0.05), 1 - warmth], 1)
-    blur = draw.evenly_in_log(0.3, 1.0) + draw.yes(0.12) * draw.between(0, 1.2)
+    blur = draw.evenly_in_log(0.25, 0.8) + draw.yes(0.12) * draw.between(0, 1.2)
     scene = soften(scene, blur)
     moved = draw.yes(0.1)
     scene = torch.lerp(scene, streak(scene, draw.between(0.5, 2.5)), moved)
     cells = draw.evenly_in_log(*_SIDES).round().long().flatten()
-    cells = torch.where(draw.yes(0.5).flatten() > 0, cells, torch.full_like(cells, side))
+    cells = torch.where(draw.yes(0.35).flatten() > 0, cells, torch.full_like(cells, side))
     down_up = resampling(side)[cells][:, None]
     scene = down_up @ scene @ down_up.mT
     shot, read = draw.evenly_in_log(0.004, 0.04), draw.evenly_in_log(0.001, 0.012)

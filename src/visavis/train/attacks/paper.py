@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from visavis.train.attacks.canvas import look, soften
-from visavis.train.attacks.frame import background, glare, hands, sheet
+from visavis.train.attacks.frame import against_light, background, glare, hands, sheet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,17 +37,20 @@ def on_paper(draw: Draw, canvases: Tensor, plane: Tensor) -> Tensor:
     side = plane.shape[-1]
     bent, shade = _bend(draw, plane)
     page = sheet(draw, bent, 0.5, 1.7, card=0.5)
-    photo = soften(look(canvases, bent), draw.evenly_in_log(0.25, 1.1))
+    # The first camera's softness, then the printer's.
+    photo = soften(look(canvases, bent), draw.evenly_in_log(0.25, 1.1) + draw.between(0, 0.35))
     paper = draw.one_of(_PAPERS, 0.03) ** 2.2
     printed = paper * _screened(draw, _ink(draw, photo), bent)
     printed = torch.lerp(paper, printed, page.inside(draw.between(0.02, 0.2) * draw.yes(0.5)))
     grain = 1 + draw.between(0, 0.05) * draw.noise(side)
     grain = grain * (1 + draw.between(0, 0.05) * draw.field(side // 4, side))
     printed = glare(draw, printed * grain * shade, plane, 0.35)
-    behind = background(draw, canvases, side)
+    front, back = against_light(draw)
+    behind = background(draw, canvases, side) * back
     # The sheet's shadow on what lies behind it.
     behind = behind * (1 - draw.between(0, 0.6) * torch.exp(page.depth.clamp(max=0) / 0.12))
-    return hands(draw, torch.lerp(behind, printed, page.inside()), plane, 0.5)
+    scene = torch.lerp(behind, printed * front, page.inside())
+    return hands(draw, scene, plane, page, 0.35)
 
 
 def _bend(draw: Draw, plane: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,8 +69,8 @@ def _ink(draw: Draw, photo: Tensor) -> Tensor:
     tone = (photo.clamp(1e-4, 1) ** draw.between(0.75, 1.35)) * draw.between(0.8, 1.1)
     grey = tone.mean(1, keepdim=True)
     tone = grey + (tone - grey) * draw.between(0.55, 1.1) * (1 - draw.yes(0.1))
-    black = draw.between(0.01, 0.1) + draw.between(0, 0.03, 3)
-    return (black + (1 - black) * tone * draw.between(0.85, 1.0, 3)).clamp(0.01, 1)
+    black = draw.evenly_in_log(0.01, 0.2) + draw.between(0, 0.04, 3)
+    return (black + (1 - black) * tone * draw.between(0.75, 1.0, 3)).clamp(0.01, 1)
 
 
 def _screened(draw: Draw, tone: Tensor, plane: Tensor) -> Tensor:

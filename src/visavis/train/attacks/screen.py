@@ -24,7 +24,7 @@ def on_screen(draw: Draw, canvases: Tensor, plane: Tensor) -> Tensor:
     side = plane.shape[-1]
     device = sheet(draw, plane, 0.6, 2.0, card=0.35)
     bezel = draw.evenly_in_log(0.03, 0.3)
-    photo = soften(look(canvases, plane), draw.evenly_in_log(0.25, 1.1))
+    photo = soften(look(canvases, plane), draw.evenly_in_log(0.25, 1.1) + draw.between(0, 0.3))
     shown = _displayed(draw, photo)
     # Bars beside the picture, or the page it is part of.
     bar = bezel + draw.between(0.0, 0.25) * draw.yes(0.4)
@@ -37,7 +37,7 @@ def on_screen(draw: Draw, canvases: Tensor, plane: Tensor) -> Tensor:
     case = draw.one_of(_BEZELS, 0.02) * draw.between(0.3, 1)
     shown = torch.lerp(case.expand_as(shown), shown, device.inside(bezel))
     behind = background(draw, canvases, side) * draw.evenly_in_log(0.15, 1)
-    return hands(draw, torch.lerp(behind, shown, device.inside()), plane, 0.3)
+    return hands(draw, torch.lerp(behind, shown, device.inside()), plane, device, 0.25)
 
 
 def _displayed(draw: Draw, photo: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def _displayed(draw: Draw, photo: Tensor) -> Tensor:
     tone = (grey + (tone - grey) * draw.between(0.75, 1.35)).clamp(0, 1)
     white = torch.cat([draw.between(0.75, 1), draw.between(0.85, 1), draw.between(0.9, 1.15)], 1)
     leak = draw.evenly_in_log(0.002, 0.06)
-    return (leak + (1 - leak) * tone) * white * draw.evenly_in_log(0.6, 1.6)
+    return (leak + (1 - leak) * tone) * white * draw.evenly_in_log(0.35, 1.6)
 
 
 def _grid(draw: Draw, plane: Tensor) -> Tensor:

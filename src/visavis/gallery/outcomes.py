@@ -1,0 +1,61 @@
+"""What the registry answers, each frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from visavis.values import EncoderId, Person, TemplateId
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What an enrolment stored: ``known`` templates were there before and changed nothing."""
+
+    person: Person
+    added: tuple[TemplateId, ...]
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Who was removed, and which templates with them.
+
+    Attributes
+    ----------
+    erased
+        False when another process or a full disk kept the tables from being rewritten: nobody
+        finds the people any more, but bytes of theirs may lie in unused parts of the file or in
+        its journal until the next `Gallery.remove` or `Gallery.scrub`.
+    remains
+        Where bytes of theirs may still lie, in words; empty when nowhere that the database
+        controls. A PostgreSQL server keeps a log, and perhaps backups, that no client can clean.
+    """
+
+    persons: tuple[Person, ...]
+    templates: tuple[TemplateId, ...]
+    erased: bool
+    remains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryInfo:
+    """What there is to say about a gallery without naming anybody."""
+
+    where: str
+    id: str
+    schema_version: int
+    encoder: EncoderId | None
+    encoder_name: str | None
+    people: int
+    templates: int
+    photographs: int
+    bytes_on_disk: int
+    created: datetime
+    sequence: int
+    writable: bool
+    data_key: int | None
+    master_key: str | None
