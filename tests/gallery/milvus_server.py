@@ -55,7 +55,7 @@ class MilvusServer:
                 return
             self.kill()
             self.port = 0  # somebody else may have taken a port in between
-        log = (self.folder / "logs" / "out.txt").read_text()[-2000:]
+        log = (self.folder / "logs" / "out.txt").read_text("utf-8")[-2000:]
         raise AssertionError(f"Milvus does not start:\n{log}")
 
     def kill(self):
@@ -122,15 +122,15 @@ class MilvusServer:
                 return str(self._paths().get(name, default))
 
             source = wheel()
-            text = (source / "config.yaml.template").read_text()
+            text = (source / "config.yaml.template").read_text("utf-8")
             text = re.sub(r"\{\{ *(\w+)(?:\(\w+\))?(?:: *([^}]*?))? *\}\}", value, text)
             etcd = self.folder / "configs" / "etcd.yaml"
-            etcd.write_text(_ETCD.format(**ports))
+            etcd.write_text(_ETCD.format(**ports), "utf-8")
             for slow, quick in self._settings.items():
                 assert slow in text
                 text = text.replace(slow, quick)
             text = text.replace("etcd:\n", f"etcd:\n  config:\n    path: {etcd}\n", 1)
-            (self.folder / "configs" / "milvus.yaml").write_text(text)
+            (self.folder / "configs" / "milvus.yaml").write_text(text, "utf-8")
             shutil.copy(source / "glog.conf", self.folder / "configs")
         self.port, self._metrics = ports["proxy_port"], ports["metrics"]
 

@@ -114,12 +114,10 @@ def _alone(
                 view.spread.rest * UNIT,
                 float(_below(short.floor - slack)),
             )
-            rows += start
-            short.add(
-                rows + number * ROWS,
-                _bounds(view, rows, values, slack),
-                view.block.persons.high[rows],
-            )
+            if len(rows):
+                rows += start
+                bounds = _bounds(view, rows, values, slack)
+                short.add(rows + number * ROWS, bounds, view.block.persons.high[rows])
             start, step = part.stop, min(2 * step, ROWS)
     return short
 

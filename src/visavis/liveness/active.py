@@ -6,8 +6,9 @@ another challenge (``challenge``, ``steps``); and it is one person before one ca
 (``continuity``). Turns are what keep photographs out; a photograph that is brought closer or pushed
 up does the other two actions as well as a head. A print bent to a cylinder has some relief, and the
 landmarks' network sees a head's in it; the nose's pixels do not follow (``relief``). What it cannot
-tell: clips of the person put together, or a face computed, while the challenge runs, and a print on
-something that is shaped as a face. The passive network looks for those.
+tell: clips of the person put together, or a face computed, while the challenge runs, and a print
+that is bent to a radius of 60 mm or less, or lies on something shaped as a face. The passive
+network looks for those.
 """
 
 from __future__ import annotations

@@ -116,9 +116,10 @@ class ActiveConfig:
 DEFAULT_ACTIVE = ActiveConfig()
 
 MEASURED = Rates(bpcer=0.0503, apcer=0.0877)
-"""Upper ends of 95 % intervals on sequences scripted from photographs, not on people before cameras:
-four of 200 genuine ones failed; of each kind of attack but one, none of 40 passed, and of recordings
-of the very same order four of 200 (``benchmarks/active_liveness.py``, ``docs/liveness.md``)."""
+"""Upper ends of 95 % intervals on sequences scripted from photographs, not on people before
+cameras: four of 200 genuine ones failed; of each kind of attack but one, none of 40 passed, and of
+recordings of the very same order four of 200. What passes beyond that, such as a print bent more
+strongly, is told in ``docs/liveness.md``."""
 
 
 def errors(config: ActiveConfig, challenge: Challenge) -> Rates | None:
