@@ -49,7 +49,7 @@ lock: $(RUNTIME) ## resolve constraints.txt again from pyproject.toml
 	@$(PIP) install uv
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 		--extra onnxruntime --extra dlib --extra milvus --extra postgres --extra report \
-		--extra train --group dev --group docs --group benchmark \
+		--extra search --extra train --group dev --group docs --group benchmark \
 		--annotation-style line --custom-compile-command "make lock" \
 		--output-file constraints.txt $(UPGRADE)
 
