@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from visavis.gallery import Changes, ExactSearcher, Hit, blocks, kernel, scan
 from visavis.gallery import codes as codes_module
-from visavis.gallery.search import _order, _unit_rows
+from visavis.gallery.search import nearest_first
+from visavis.gallery.vectors import unit_rows
 
 from .given import ENCODER, some_vector
 
@@ -55,7 +56,7 @@ class Registry:
         if not self.vectors:
             return [[] for _ in probes]
         rows = np.array(list(self.vectors.values())).astype(np.float64)
-        return [self._nearest(rows, probe, k) for probe in _unit_rows(probes)]
+        return [self._nearest(rows, probe, k) for probe in unit_rows(probes)]
 
     def _nearest(self, rows, probe, k):
         difference = rows - probe
@@ -65,9 +66,9 @@ class Registry:
             hit = Hit(self.owners[names[n]], names[n], float(distances[n]))
             if len(best) >= k and hit.distance > max(other.distance for other in best.values()):
                 break
-            if hit.person not in best or _order(hit) < _order(best[hit.person]):
+            if hit.person not in best or nearest_first(hit) < nearest_first(best[hit.person]):
                 best[hit.person] = hit
-        return sorted(best.values(), key=_order)[:k]
+        return sorted(best.values(), key=nearest_first)[:k]
 
 
 def kept(_):

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from visavis.cli.answers import REFUSED, print_json
-from visavis.cli.options import gallery_option, json_option, open_gallery
+from visavis.cli.options import (
+    gallery_option,
+    json_option,
+    open_gallery,
+    pass_on,
+    searcher_outside,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,7 +132,8 @@ def rotate_key(
 def check(erased: str | None, name: str, gallery: str | None, as_json: bool) -> None:
     """Open every row and hold the tables against each other; exit status 3 when a fault is found.
 
-    With --erased: look for somebody in every table, in the file's raw bytes and its journal.
+    With --erased: look for somebody in every table, in the file's raw bytes and its journal, and
+    in the Milvus of VISAVIS_SEARCH.
     The change log and the audit log keep ids, which is allowed; nothing else may be left.
 
     \b
@@ -158,6 +165,7 @@ def expire(dry_run: bool, gallery: str | None, as_json: bool) -> None:
         else:
             gone = registry.expire()
             persons, erased = gone.persons, gone.erased
+            pass_on(registry)
     if as_json:
         who = [{"id": person.id, "name": person.name} for person in persons]
         print_json({"expired": who, "dry_run": dry_run, "erased": erased})
@@ -169,7 +177,8 @@ def expire(dry_run: bool, gallery: str | None, as_json: bool) -> None:
         click.echo("nobody's consent has ended", err=True)
     if not erased:
         click.echo(
-            "the file could not be rewritten now; run 'visavis people remove' or this again later",
+            "the file could not be rewritten now (another process reads it, or the disk is full): "
+            "nobody finds them any more, but their bytes stay in it until the next removal",
             err=True,
         )
 
@@ -201,8 +210,9 @@ def _erased(erased: str, name: str, gallery: str | None, as_json: bool) -> int:
     from visavis.gallery.leftovers import is_id  # noqa: PLC0415
 
     person, wanted = (erased, name) if is_id(erased) else ("", erased)
-    with open_gallery(gallery) as registry:
-        report = registry.check_erased(person, wanted)
+    with open_gallery(gallery) as registry, searcher_outside(registry) as searcher:
+        holders = [] if searcher is None else [searcher]
+        report = registry.check_erased(person, wanted, holders=holders)
     if as_json:
         left = [{"where": x.where, "what": x.what, "count": x.count} for x in report.leftovers]
         print_json(

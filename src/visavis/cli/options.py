@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ import click
 from visavis.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from visavis.engine import Engine
     from visavis.gallery import Gallery
+    from visavis.gallery.milvus import MilvusSearcher
     from visavis.gallery.protection import Keys
     from visavis.image import Source
 
@@ -311,24 +313,37 @@ def actor() -> str:
         return f"cli:{os.getuid()}"
 
 
-def pass_on(people: Gallery) -> bool:
-    """Have the Milvus of VISAVIS_SEARCH erase who was removed; False when it cannot be told now.
-
-    It is then told before the next search. Searching in memory leaves nothing to be told.
-    """
-    from visavis.errors import SearchUnavailable  # noqa: PLC0415
-    from visavis.gallery.searchers import catch_up, open_searcher  # noqa: PLC0415
+@contextmanager
+def searcher_outside(people: Gallery) -> Iterator[MilvusSearcher | None]:
+    """Give the Milvus of VISAVIS_SEARCH; None where people are searched in memory."""
+    from visavis.gallery.searchers import open_milvus  # noqa: PLC0415
 
     told = settings()
     if told.search is None:
-        return True
+        yield None
+        return
+    with closing(open_milvus(told.search, people, token=told.search_token)) as searcher:
+        yield searcher
+
+
+def pass_on(people: Gallery) -> None:
+    """Have the Milvus of VISAVIS_SEARCH erase who was removed, or say that it cannot be told now.
+
+    It is then told before the next search. Searching in memory leaves nothing to be told.
+    """
+    from visavis.errors import KeyRefused, SearchUnavailable  # noqa: PLC0415
+    from visavis.gallery.searchers import catch_up  # noqa: PLC0415
+
     try:
-        searcher = open_searcher(told.search, people, token=told.search_token)
-        catch_up(searcher, people)
-    except SearchUnavailable:
-        return False
-    searcher.close()
-    return True
+        with searcher_outside(people) as searcher:
+            if searcher is not None:
+                catch_up(searcher, people)
+    except (SearchUnavailable, KeyRefused) as fault:
+        click.echo(
+            "the Milvus that is searched in cannot be told now: nobody finds them any more, but "
+            f"what it holds of them stays there until the next search reaches it ({fault})",
+            err=True,
+        )
 
 
 def photograph(path: Path) -> Source:

@@ -121,13 +121,7 @@ def remove(people: tuple[str, ...], yes: bool, gallery: str | None, as_json: boo
             templates = sum(person.templates for person in found)
             click.confirm(f"Erase {who} ({templates} template(s))?", abort=True, err=True)
         gone = registry.remove(*(person.id for person in found))
-        told = pass_on(registry)
-    if not told:
-        click.echo(
-            "the Milvus that is searched in cannot be told now: nobody finds them any more, but "
-            "what it holds of them stays there until the next search reaches it",
-            err=True,
-        )
+        pass_on(registry)
     if as_json:
         erased = [{"id": person.id, "name": person.name} for person in gone.persons]
         print_json({"removed": erased, "templates": len(gone.templates), "erased": gone.erased})

@@ -22,8 +22,8 @@ from visavis.errors import SearchUnavailable, TemplateRefused
 from .milvus_collection import CollectionGone, Eraser, MilvusAddress, MilvusCollection, State
 from .protection import derived
 from .rotation import secret_rotation
-from .search import Hit
-from .vectors import ROUNDING
+from .search import Hit, nearest_first
+from .vectors import unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -149,7 +149,7 @@ class MilvusSearcher:
         """Find up to k different people for each probe, see `Searcher.nearest`."""
         if k < 1:
             raise ValueError(f"k is {k}; ask for at least one person")
-        exact = _unit_rows(probes)
+        exact = unit_rows(probes)
         for _ in range(_TRIES):
             state = self._state
             try:
@@ -370,26 +370,10 @@ class MilvusSearcher:
             difference = vectors[template].astype(np.float64) - probe
             hit = Hit(person, template, min(float(difference @ difference), 4.0))
             rival = nearest.get(person)
-            if rival is None or _order(hit) < _order(rival):
+            if rival is None or nearest_first(hit) < nearest_first(rival):
                 nearest[person] = hit
-        return sorted(nearest.values(), key=_order)
+        return sorted(nearest.values(), key=nearest_first)
 
 
 def _place(state: State | None) -> tuple[str, int, str] | None:
     return None if state is None else (state.generation, state.sequence, state.mark)
-
-
-def _order(hit: Hit) -> tuple[float, str, str]:
-    return hit.distance, hit.person, hit.template
-
-
-def _unit_rows(probes: NDArray[np.float32]) -> NDArray[np.float64]:
-    if probes.ndim != 2:
-        raise TemplateRefused(f"probes are rows (N, D), not {probes.shape}")
-    exact = probes.astype(np.float64)
-    lengths = np.sqrt(np.einsum("nd,nd->n", exact, exact))
-    if not np.all(np.abs(lengths - 1.0) <= 1e-3):
-        raise TemplateRefused("a probe is not a finite unit vector; see what the encoder gave")
-    lengths[np.abs(lengths - 1.0) <= ROUNDING] = 1.0  # the same vector is at distance 0
-    unit: NDArray[np.float64] = exact / lengths[:, None]
-    return unit

@@ -337,8 +337,8 @@ class Gallery:
     def remove(self, *names_or_ids: str) -> Removal:
         """Erase people: rows, photographs, and their bytes in the file and its journal.
 
-        Rewrites the file, or the server's tables, once for all of them: 0.4 s for 100,000
-        templates of 128 numbers in a file. Meanwhile others wait. Nobody is kept from it by a
+        Rewrites the file, or the server's tables, once for all of them, which takes longer the
+        more there are; meanwhile others wait. Nobody is kept from it by a
         master key that was lost.
 
         Raises

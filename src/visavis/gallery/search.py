@@ -19,7 +19,7 @@ from visavis.values import PersonId, TemplateId
 from .blocks import Moved, Shelf
 from .rescore import Rescoring, located
 from .scan import shortlists
-from .vectors import ROUNDING
+from .vectors import unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -178,7 +178,7 @@ class ExactSearcher:
         """Find up to k different people for each probe, see `Searcher.nearest`."""
         if k < 1:
             raise ValueError(f"k is {k}; ask for at least one person")
-        exact = _unit_rows(probes)
+        exact = unit_rows(probes)
         spare = 0
         while True:
             try:
@@ -269,20 +269,9 @@ def _named(now: Snapshot, settled: Rescoring) -> list[Hit]:
         )
         for person, (distance, ties) in nearest.items()
     ]
-    return sorted(hits, key=_order)
+    return sorted(hits, key=nearest_first)
 
 
-def _order(hit: Hit) -> tuple[float, str, str]:
+def nearest_first(hit: Hit) -> tuple[float, str, str]:
+    """Sort key: by distance, then by ids, so that ties come out alike on every machine."""
     return hit.distance, hit.person, hit.template
-
-
-def _unit_rows(probes: NDArray[np.float32]) -> NDArray[np.float64]:
-    if probes.ndim != 2:
-        raise TemplateRefused(f"probes are rows (N, D), not {probes.shape}")
-    exact = probes.astype(np.float64)
-    lengths = np.sqrt(np.einsum("nd,nd->n", exact, exact))
-    if not np.all(np.abs(lengths - 1.0) <= 1e-3):
-        raise TemplateRefused("a probe is not a finite unit vector; see what the encoder gave")
-    lengths[np.abs(lengths - 1.0) <= ROUNDING] = 1.0  # the same vector is at distance 0
-    unit: NDArray[np.float64] = exact / lengths[:, None]
-    return unit

@@ -11,7 +11,7 @@ from visavis.errors import SearchUnavailable
 from .search import ExactSearcher
 
 if TYPE_CHECKING:
-    from .milvus import Registry
+    from .milvus import MilvusSearcher, Registry
     from .milvus_collection import MilvusAddress
     from .registry import Gallery
     from .search import Searcher
@@ -49,6 +49,13 @@ def open_searcher(
     """
     if url is None:
         return ExactSearcher(gallery.vectors_of)
+    return open_milvus(url, gallery, token=token, secret=secret)
+
+
+def open_milvus(
+    url: str, gallery: Gallery, *, token: str | None = None, secret: bytes | None = None
+) -> MilvusSearcher:
+    """Open the Milvus that a URL names, see `open_searcher`."""
     from .milvus import MilvusSearcher  # noqa: PLC0415
 
     address = milvus_address(url, token)

@@ -56,6 +56,19 @@ def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     return (exact / length).astype(np.float32)
 
 
+def unit_rows(probes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Check probes (N, D), and give them in float64 at length 1; raises TemplateRefused."""
+    if probes.ndim != 2:
+        raise TemplateRefused(f"probes are rows (N, D), not {probes.shape}")
+    exact = probes.astype(np.float64)
+    lengths = np.sqrt(np.einsum("nd,nd->n", exact, exact))
+    if not np.all(np.abs(lengths - 1.0) <= 1e-3):
+        raise TemplateRefused("a probe is not a finite unit vector; see what the encoder gave")
+    lengths[np.abs(lengths - 1.0) <= ROUNDING] = 1.0  # the same vector is at distance 0
+    unit: NDArray[np.float64] = exact / lengths[:, None]
+    return unit
+
+
 def packed(vector: NDArray[np.float32]) -> bytes:
     """(D,) float32 to 4 D bytes, little-endian."""
     return vector.astype(_STORED, copy=False).tobytes()
