@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,11 +16,16 @@ from visavis.errors import MissingExtra, ModelRefused
 from visavis.models.manifest import Channels
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from visavis.models.manifest import Preprocessing
+
+
+_PATIENCE = 60.0
+"""Seconds to wait for a process that compiles the same network."""
 
 
 class RuntimeName(StrEnum):
@@ -134,12 +140,34 @@ class OpenVino:
         core = ov.Core()
         try:
             # A network a stream: they share nothing, which is a quarter faster than streams of one.
-            compiled = [core.compile_model(baked, "CPU", config) for _ in range(cores.streams)]
+            with _compiling(cache):
+                compiled = [core.compile_model(baked, "CPU", config) for _ in range(cores.streams)]
         except RuntimeError as refused:
             raise ModelRefused(
                 f"{baked.name}: OpenVINO cannot load it: {_first(refused)}"
             ) from None
         return _OpenVinoSession(compiled)
+
+
+@contextmanager
+def _compiling(cache: Path) -> Iterator[None]:
+    """Keep other processes from the compiled forms in a folder meanwhile.
+
+    OpenVINO writes them in place and reads them as mapped memory: a process that reads what another
+    is still writing dies of SIGBUS (seen with OpenVINO 2026.4.1, six processes at once).
+    """
+    from filelock import FileLock, Timeout  # noqa: PLC0415
+
+    lock = FileLock(cache / "compiling.lock", timeout=_PATIENCE)
+    try:
+        lock.acquire()
+    except (OSError, Timeout):  # a folder of another user's, or a process that hangs
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class _OpenVinoSession:
