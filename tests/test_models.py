@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -416,6 +417,27 @@ print(round(float(np.abs(session.run(np.full((1, 112, 112, 3), 99, np.uint8))[0]
     assert len(set(told)) == 1
     assert float(told[0]) > 0
     assert len(list((own.cache / "graphs").iterdir())) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_ctrl_c_after_networks_that_came_and_went_is_only_ctrl_c(own):
+    """Each OpenVINO Core once put back a stack for signals that was freed, and Ctrl-C crashed."""
+    code = f"""
+import os, signal
+from pathlib import Path
+from visavis.models import *
+store = ModelStore(Path({str(own.cache)!r}), Path({str(own.data)!r}))
+def opened(name):
+    return store.session(store.manifest(name), Precision.FP32, RuntimeName.OPENVINO, Cores(1))
+signal.signal(signal.SIGINT, lambda *_: print("heard", flush=True))
+first, second = opened("yunet"), opened("sface")
+del first
+del second
+os.kill(os.getpid(), signal.SIGINT)
+"""
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "heard\n"), ended.stderr
 
 
 # What preparing may not change

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visavis.models.runtime import _convert_once
+from visavis.models.runtime import openvino_core
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,14 +30,13 @@ class IntegerProducts:
     def __init__(self, rows: int, length: int, width: int) -> None:
         import openvino as ov  # noqa: PLC0415
 
-        _convert_once()
         config = {
             "INFERENCE_NUM_THREADS": 1,
             "NUM_STREAMS": 1,
             "INFERENCE_PRECISION_HINT": "f32",
             "ENABLE_CPU_PINNING": False,
         }
-        compiled = ov.Core().compile_model(_network(rows, length, width), "CPU", config)
+        compiled = openvino_core().compile_model(_network(rows, length, width), "CPU", config)
         self.width = width
         self._request: Any = compiled.create_infer_request()
         self._tensor = ov.Tensor

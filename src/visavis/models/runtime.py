@@ -70,19 +70,27 @@ class Runtime(Protocol):
         """Load a baked file; raises ModelRefused when it cannot be run."""
 
 
-_CONVERSION = threading.Lock()
+_ONE = threading.Lock()
+_CORES: dict[int, Any] = {}
 
 
-def _convert_once() -> None:
-    """Let OpenVINO's binding meet NumPy for the first time in one thread alone.
+def openvino_core() -> Any:  # noqa: ANN401 (ov.Core)
+    """Give this process's one ``ov.Core``, which is never let go of.
 
-    Its binding initialises a C++ static while it may give up the interpreter's lock; two threads
-    that get there together wait for each other for ever (seen with OpenVINO 2026.4.1).
+    Each Core gives the thread that first compiles with it another stack for signals, and puts the one
+    before back when it goes, whether or not that still exists: with two of them that go in the order
+    they came, the next Ctrl-C is a segmentation fault (seen with OpenVINO 2026.4.1). A forked child
+    gets a Core of its own.
     """
     import openvino as ov  # noqa: PLC0415
 
-    with _CONVERSION:
-        ov.Tensor(np.zeros(1, np.uint8))
+    with _ONE:
+        if os.getpid() not in _CORES:
+            # OpenVINO's binding initialises a C++ static at the first array while it may give up the
+            # interpreter's lock; two threads that get there together wait for each other for ever.
+            ov.Tensor(np.zeros(1, np.uint8))
+            _CORES[os.getpid()] = ov.Core()
+        return _CORES[os.getpid()]
 
 
 class OpenVino:
@@ -98,9 +106,8 @@ class OpenVino:
 
         from visavis.models.quantize import quantize, read_table  # noqa: PLC0415
 
-        _convert_once()
         try:
-            model = ov.Core().read_model(onnx)
+            model = openvino_core().read_model(onnx)
             shape_in = model.input().get_partial_shape()
             if shape_in[2].is_static and shape_in[3].is_static:
                 # An encoder sees one face a run, and fixed sizes have faster kernels.
@@ -124,9 +131,6 @@ class OpenVino:
 
     def open(self, baked: Path, shape: Preprocessing, cores: Cores, cache: Path) -> Session:  # noqa: ARG002
         """Compile for the CPU; the compiled form is cached beside the graph."""
-        import openvino as ov  # noqa: PLC0415
-
-        _convert_once()
         # Without the hint some processors would compute in bf16 or f16, and give other vectors.
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",
@@ -137,7 +141,7 @@ class OpenVino:
         }
         if cores.threads:
             config["INFERENCE_NUM_THREADS"] = max(1, cores.threads // cores.streams)
-        core = ov.Core()
+        core = openvino_core()
         try:
             # A network a stream: they share nothing, which is a quarter faster than streams of one.
             with _compiling(cache):
