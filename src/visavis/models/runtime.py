@@ -77,17 +77,17 @@ _CORES: dict[int, Any] = {}
 def openvino_core() -> Any:  # noqa: ANN401 (ov.Core)
     """Give this process's one ``ov.Core``, which is never let go of.
 
-    Each Core gives the thread that first compiles with it another stack for signals, and puts the one
-    before back when it goes, whether or not that still exists: with two of them that go in the order
-    they came, the next Ctrl-C is a segmentation fault (seen with OpenVINO 2026.4.1). A forked child
-    gets a Core of its own.
+    Each Core gives the thread that first compiles with it another stack for signals, and puts the
+    one before back when it goes, whether or not that still exists: with two of them that go in the
+    order they came, the next Ctrl-C is a segmentation fault (seen with OpenVINO 2026.4.1). A forked
+    child gets a Core of its own.
     """
     import openvino as ov  # noqa: PLC0415
 
     with _ONE:
         if os.getpid() not in _CORES:
-            # OpenVINO's binding initialises a C++ static at the first array while it may give up the
-            # interpreter's lock; two threads that get there together wait for each other for ever.
+            # OpenVINO's binding initialises a C++ static at the first array while it may give up
+            # the interpreter's lock; two threads that meet there wait for each other for ever.
             ov.Tensor(np.zeros(1, np.uint8))
             _CORES[os.getpid()] = ov.Core()
         return _CORES[os.getpid()]
