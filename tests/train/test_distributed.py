@@ -53,7 +53,7 @@ import json, sys
 sys.path.insert(0, {here!r})
 from lightning_fabric import Fabric
 from test_distributed import MINING, batch, gradients, siamese
-from visavis.train.run import _gather
+from visavis.train.run import _gather, _part
 fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
 fabric.launch()
 found = {{}}
@@ -68,7 +68,7 @@ for mining in MINING:
 if fabric.is_global_zero:
     with open({out!r}, "w") as file:
         json.dump(found, file)
-fabric.barrier()  # who leaves first takes the connection with it
+_part(fabric)
 """
 
 WHOLE = """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric, seed_everything
 
 from visavis.errors import TrainingRefused
@@ -140,7 +141,7 @@ def train_encoder(  # noqa: PLR0913 - what is learnt from, how, and who is told
         finally:
             batches.close()
             keeper.close()
-    fabric.barrier()
+    _part(fabric)
     learner.load(load_checkpoint(out / BEST))
     encoder = learner.checked.cpu().eval()
     assert isinstance(encoder, Encoder)
@@ -193,6 +194,16 @@ def _fabric(config: TrainConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def _part(fabric: Fabric) -> None:
+    """Leave the other processes together, once all are done.
+
+    A process that only exits may be aborted by the threads of its connections.
+    """
+    fabric.barrier()
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _learner(config: TrainConfig, start: Start, people: int, fabric: Fabric) -> Learner:
