@@ -48,8 +48,9 @@ milvus: $(MILVUS)/.installed ## install a Milvus server, which its tests need, i
 lock: $(RUNTIME) ## resolve constraints.txt again from pyproject.toml
 	@$(PIP) install uv
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
-		--extra onnxruntime --extra dlib --extra milvus --extra postgres --extra report \
-		--extra search --extra train --group dev --group docs --group benchmark \
+		--extra client --extra onnxruntime --extra dlib --extra milvus --extra postgres \
+		--extra report --extra search --extra serve --extra train \
+		--group dev --group docs --group benchmark \
 		--annotation-style line --custom-compile-command "make lock" \
 		--output-file constraints.txt $(UPGRADE)
 
