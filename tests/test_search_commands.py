@@ -5,6 +5,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pymilvus  # noqa: F401 - while it is imported it closes the streams of other libraries' logs
 import pytest
 from milvus_lite import server_manager_instance
 

@@ -12,7 +12,7 @@
     │   └── NameRefused, ConsentRefused, ProtocolRefused, ChallengeRefused
     ├── GalleryError            the store of people
     │   ├── GalleryUnusable, GalleryUnreachable, GalleryReadOnly, GalleryBusy, GalleryFull
-    │   ├── GalleryTooNew, ConsentExpired
+    │   ├── GalleryTooNew, GalleryUnfinished, CopyRefused, CopyDiffers, ConsentExpired
     │   ├── PersonUnknown, PersonExists, PersonMismatch, DuplicatePerson, TemplateRefused
     │   ├── KeyRefused          the key that opens its templates
     │   │   ├── KeyMissing, KeyExposed, KeyMalformed, KeyWrong, KeyWornOut
@@ -21,6 +21,11 @@
     ├── ModelError              the networks
     │   ├── ModelUnknown, ModelNotFound, ModelDigestMismatch, ModelRefused
     │   ├── EncoderMismatch, NotCalibrated, HeadMissing, OperatingPointRefused
+    ├── ServiceError            answering over the network
+    │   ├── Unauthenticated, Forbidden, NothingThere, MethodRefused, TooManyRequests
+    │   ├── ServiceBusy, BodyTooLarge, BodyTimeout, BodyUnsupported
+    │   ├── ApiKeyUnknown, IdempotencyConflict
+    │   └── ServiceUnprotected, ServiceUnreachable
     └── MissingExtra            an optional dependency is not installed
 
 The ``code`` of each is part of the public interface: it stands in the command line's
@@ -214,6 +219,24 @@ class GalleryTooNew(GalleryError):
     code = "gallery_too_new"
 
 
+class GalleryUnfinished(GalleryError):
+    """The gallery is the half-finished copy of another; nothing is answered from it."""
+
+    code = "gallery_unfinished"
+
+
+class CopyRefused(GalleryError):
+    """A copy would overwrite something, or people would be lost by it."""
+
+    code = "copy_refused"
+
+
+class CopyDiffers(GalleryError):
+    """A copy does not hold what it should, by count and digest."""
+
+    code = "copy_differs"
+
+
 class PersonUnknown(GalleryError):
     """Nobody of that name or id is enrolled."""
 
@@ -350,6 +373,94 @@ class OperatingPointRefused(ModelError):
     """An error rate that makes no sense, or that no data here can vouch for."""
 
     code = "operating_point_refused"
+
+
+class ServiceError(VisavisError):
+    """A request over the network that is not answered as it was asked."""
+
+    code = "service_error"
+
+
+class Unauthenticated(ServiceError):
+    """No key or session came with the request, or one that opens nothing (any more)."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(ServiceError):
+    """The key is good, and its roles do not hold what was asked for."""
+
+    code = "forbidden"
+
+
+class NothingThere(ServiceError):
+    """There is nothing at that address."""
+
+    code = "not_found"
+
+
+class MethodRefused(ServiceError):
+    """There is something at that address, and it does not take this method."""
+
+    code = "method_not_allowed"
+
+
+class TooManyRequests(ServiceError):
+    """A key asks faster than it may; ``seconds`` says how long to wait."""
+
+    code = "too_many_requests"
+
+    def __init__(self, message: str, seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class ServiceBusy(ServiceError):
+    """As many requests wait as may wait, or the service is being stopped: ask again."""
+
+    code = "busy"
+
+
+class BodyTooLarge(ServiceError):
+    """A request holds more bytes, parts or photographs than are taken."""
+
+    code = "body_too_large"
+
+
+class BodyTimeout(ServiceError):
+    """A request did not arrive in time."""
+
+    code = "timeout"
+
+
+class BodyUnsupported(ServiceError):
+    """A request's body is neither JSON nor a form."""
+
+    code = "unsupported_media_type"
+
+
+class ApiKeyUnknown(ServiceError):
+    """There is no such API key."""
+
+    code = "api_key_unknown"
+
+
+class IdempotencyConflict(ServiceError):
+    """A request's name was given to another one, or to one that is worked on now."""
+
+    code = "idempotency_conflict"
+
+
+class ServiceUnprotected(ServiceError):
+    """The service would let everybody in, or send keys in the clear, and does not start."""
+
+    code = "service_unprotected"
+
+
+class ServiceUnreachable(ServiceError):
+    """A client cannot reach the service, or does not understand its answer."""
+
+    code = "service_unreachable"
 
 
 class MissingExtra(VisavisError):

@@ -344,6 +344,15 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """What is to be seen in a picture: its size in pixels, upright, and its faces."""
+
+    width: int
+    height: int
+    faces: tuple[Sighting, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Decision:
     """The answer to "is it the same person?".
 

@@ -193,7 +193,7 @@ def test_a_calibration_replaces_the_one_before(gallery):
 def test_info_counts_and_names_nobody(where, gallery):
     gallery.enroll("Ada", [template(1), template(2)], encoder=ENCODER)
     info = gallery.info()
-    assert (gallery.where, info.schema_version, info.writable) == (info.where, 2, True)
+    assert (gallery.where, info.schema_version, info.writable) == (info.where, 3, True)
     assert (info.encoder, info.encoder_name) == (ENCODER, "sface")
     assert (info.people, info.templates, info.photographs, info.sequence) == (1, 2, 0, 2)
     assert info.bytes_on_disk > 4096

@@ -28,6 +28,8 @@ _COMMANDS = {
     "data": "data",
     "gallery": "gallery",
     "audit": "audit",
+    "serve": "serve",
+    "keys": "keys",
     "doctor": "doctor",
     "demo": "demo",
 }

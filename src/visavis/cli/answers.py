@@ -8,20 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from visavis.spelling import SCHEMA
+
 if TYPE_CHECKING:
     from visavis.errors import VisavisError
     from visavis.values import (
         Decision,
         Identification,
-        Identified,
         Liveness,
-        Quality,
-        Ruling,
-        Sighting,
     )
-
-SCHEMA = 1
-"""Of every JSON object printed; raised when a field changes its meaning or goes."""
 
 REFUSED = 3
 """Exit status when an input or the gallery was refused."""
@@ -41,82 +36,6 @@ def report(refused: VisavisError, as_json: bool) -> int:
     return REFUSED
 
 
-def quality_json(quality: Quality) -> dict[str, Any]:
-    """Spell a face's quality."""
-    numbers = ("eyes", "yaw", "pitch", "roll", "sharpness", "brightness", "contrast", "inside")
-    return {
-        **{name: round(getattr(quality, name), 4) for name in numbers},
-        "advice": list(quality.advice),
-    }
-
-
-def sighting_json(seen: Sighting) -> dict[str, Any]:
-    """Spell a face: box, landmarks, score, quality."""
-    return {
-        "box": [round(v, 1) for v in seen.face.box],
-        "landmarks": [[round(float(v), 1) for v in point] for point in seen.face.landmarks],
-        "score": round(seen.face.score, 4),
-        "quality": quality_json(seen.quality),
-    }
-
-
-def decision_json(decision: Decision) -> dict[str, Any]:
-    """Spell the answer of compare and verify.
-
-    ``decision`` is ``same`` only when everything asked for is satisfied, so that a script which
-    looks at nothing else is safe; what recognition says alone is ``matched``.
-    """
-    return {
-        "decision": _decided(decision),
-        "accepted": decision.accepted,
-        "matched": decision.matched,
-        "distance": round(decision.distance, 6),
-        "tau": round(decision.tau, 6),
-        "fmr": decision.fmr,
-        "fmr_upper": decision.fmr_upper,
-        "encoder": decision.encoder,
-        "decided_by": str(decision.decided_by),
-        "probability": _rounded(decision.probability),
-        "liveness": ruling_json(decision.liveness),
-        "reasons": list(decision.reasons),
-        "faces": [sighting_json(seen) for seen in decision.faces],
-    }
-
-
-def _decided(decision: Decision) -> str:
-    if decision.accepted:
-        return "same"
-    return "not live" if decision.matched else "different"
-
-
-def liveness_json(judged: Liveness) -> dict[str, Any]:
-    """Spell what one kind of liveness answered."""
-    return {
-        "live": judged.live,
-        "score": _rounded(judged.score),
-        "threshold": _rounded(judged.threshold),
-        "bpcer": judged.bpcer,
-        "apcer": judged.apcer,
-        "model": judged.model,
-        "reasons": list(judged.reasons),
-    }
-
-
-def ruling_json(ruling: Ruling | None) -> dict[str, Any] | None:
-    """Spell what a policy says; null when none was asked for."""
-    if ruling is None:
-        return None
-    parts = {"passive": ruling.passive, "active": ruling.active}
-    return {
-        "policy": ruling.policy,
-        "satisfied": ruling.satisfied,
-        "bpcer": ruling.bpcer,
-        "apcer": ruling.apcer,
-        **{name: liveness_json(part) if part else None for name, part in parts.items()},
-        "reasons": list(ruling.reasons),
-    }
-
-
 def liveness_text(name: str, judged: Liveness) -> str:
     """Say in a few lines whether something was live."""
     words = {
@@ -134,31 +53,6 @@ def liveness_text(name: str, judged: Liveness) -> str:
         why += ")"
     head = f"{name}: {click.style(word, fg=colour)}{why}"
     return "\n".join([head, *(f"  {reason}" for reason in judged.reasons)])
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
-
-
-def identified_json(face: Identified) -> dict[str, Any]:
-    """Spell who one face is."""
-    return {
-        **sighting_json(face.sighting),
-        "person": face.person.name if face.person else None,
-        "decision": _recognised(face),
-        "matched": face.matched.name if face.matched else None,
-        "distance": None if face.distance is None else round(face.distance, 6),
-        "candidates": [
-            {"person": c.person.name, "distance": round(c.distance, 6)} for c in face.candidates
-        ],
-        "liveness": ruling_json(face.liveness),
-    }
-
-
-def _recognised(face: Identified) -> str:
-    if face.person:
-        return "recognized"
-    return "not live" if face.matched else "not recognized"
 
 
 def decision_text(decision: Decision, yes: str, no: str) -> str:

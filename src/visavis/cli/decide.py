@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visavis.cli.answers import (
-    REFUSED,
-    decision_json,
-    decision_text,
-    identification_text,
-    identified_json,
-    print_json,
-)
+from visavis.cli.answers import REFUSED, decision_text, identification_text, print_json
 from visavis.cli.options import (
     PHOTOGRAPH,
     EngineChoice,
@@ -30,6 +23,7 @@ from visavis.cli.options import (
     photograph,
 )
 from visavis.errors import VisavisError
+from visavis.spelling import decision_json, identification_json, identified_json
 from visavis.values import DecideBy
 
 if TYPE_CHECKING:
@@ -172,8 +166,7 @@ def identify(
                 errors.append({"image": str(image), "code": refused.code, "message": str(refused)})
                 click.echo(f"{refused.code}: {refused}", err=True)
                 continue
-            head = {"gallery_size": answer.gallery_size, "tau": round(answer.tau, 6)}
-            head |= {"fpir": answer.fpir, "encoder": answer.encoder}
+            head = identification_json(answer)
             faces += [{"image": str(image), **identified_json(face)} for face in answer.faces]
             if not as_json:
                 click.echo(identification_text(str(image), answer))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visavis.cli.answers import print_json, sighting_json
+from visavis.cli.answers import print_json
 from visavis.cli.options import EngineChoice, engine_options, json_option, settings
 from visavis.cli.portraits import portraits
+from visavis.spelling import sighting_json
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from visavis.cli.answers import REFUSED, print_json, sighting_json
+from visavis.cli.answers import REFUSED, print_json
+from visavis.cli.consent import agreed, consent_options
 from visavis.cli.options import (
     PHOTOGRAPH,
     EngineChoice,
@@ -25,6 +24,7 @@ from visavis.cli.options import (
     keep_option,
     photograph,
 )
+from visavis.spelling import sighting_json
 
 if TYPE_CHECKING:
     from visavis.engine import Outcome
@@ -46,14 +46,7 @@ if TYPE_CHECKING:
     show_default="one a core",
     help="With --folder: photographs worked on side by side.",
 )
-@click.option("--consent", default="", metavar="REFERENCE", help="Where the consent is on file.")
-@click.option("--purpose", default="", metavar="TEXT", help="What it is given for.")
-@click.option(
-    "--expires",
-    metavar="DATE",
-    help="Last day of the consent, such as 2027-06-30, or a time with its zone; from then on "
-    "nobody is recognised by it, and 'visavis gallery expire' erases them.",
-)
+@consent_options
 @force_option
 @keep_option
 @gallery_option
@@ -84,12 +77,12 @@ def enroll(
       visavis enroll --folder staff/
       visavis enroll Bob bob.jpg --consent "form 12" --purpose "front door" --expires 2027-06-30
     """
-    agreed = _agreed(consent, purpose, expires)
+    given = agreed(consent, purpose, expires)
     if folder is not None:
         if person is not None:
             raise click.UsageError("give PERSON and IMAGES, or --folder, not both")
         workers = workers or os.cpu_count() or 1
-        wish = _Wish(force, keep_photographs, agreed)
+        wish = _Wish(force, keep_photographs, given)
         sys.exit(_folder(networks, folder, workers, wish, gallery, as_json))
     if person is None or not images:
         raise click.UsageError("give PERSON and at least one IMAGE, or --folder")
@@ -99,7 +92,7 @@ def enroll(
             [photograph(image) for image in images],
             force=force,
             keep_photographs=keep_photographs,
-            consent=agreed,
+            consent=given,
         )
     if as_json:
         print_json(
@@ -122,25 +115,6 @@ class _Wish:
     force: bool
     keep: bool
     consent: Consent | None
-
-
-def _agreed(reference: str, purpose: str, expires: str | None) -> Consent | None:
-    from visavis.values import Consent  # noqa: PLC0415
-
-    if not (reference or purpose or expires):
-        return None
-    return Consent(reference, purpose, _moment(expires) if expires else None)
-
-
-def _moment(text: str) -> datetime:
-    """Read a day, which counts to its end here, or a time with its zone."""
-    try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            day = date.fromisoformat(text) + timedelta(days=1)
-            return datetime(day.year, day.month, day.day).astimezone()
-        return datetime.fromisoformat(text)
-    except (ValueError, OverflowError) as fault:
-        raise click.UsageError(f"--expires {text!r} is no date such as 2027-06-30") from fault
 
 
 def _folder(

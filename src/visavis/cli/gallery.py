@@ -1,15 +1,14 @@
-"""visavis gallery info, check, expire, rotate-key."""
+"""visavis gallery info, check, expire, rotate-key; what copies it stands in `gallery_copy`."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from visavis.cli.answers import REFUSED, print_json
+from visavis.cli.gallery_copy import backup, backups, migrate, restore
 from visavis.cli.options import (
     gallery_option,
     json_option,
@@ -17,9 +16,7 @@ from visavis.cli.options import (
     pass_on,
     searcher_outside,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from visavis.cli.progress import portions
 
 
 @click.group()
@@ -100,7 +97,7 @@ def rotate_key(
             erased = registry.rewrap_key(master_key_file)
         rows = 0
         if not only_master:
-            with _portions("sealing") as told:
+            with portions("sealing") as told:
                 rotation = registry.rotate_key(told)
             rows, erased = rotation.rows, rotation.erased
         info = registry.info()
@@ -233,12 +230,5 @@ def _erased(erased: str, name: str, gallery: str | None, as_json: bool) -> int:
     return REFUSED if report.leftovers else 0
 
 
-@contextmanager
-def _portions(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show progress on standard error."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+for _command in (backup, backups, restore, migrate):
+    gallery.add_command(_command)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visavis.cli.answers import REFUSED, liveness_json, liveness_text, print_json
+from visavis.cli.answers import REFUSED, liveness_text, print_json
 from visavis.cli.options import (
     PHOTOGRAPH,
     EngineChoice,
@@ -19,6 +19,7 @@ from visavis.cli.options import (
     photograph,
 )
 from visavis.errors import VisavisError
+from visavis.spelling import liveness_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""visavis people list, show, rename, remove."""
+"""visavis people list, show, rename, remove; duplicates and merge have a module of their own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from visavis.cli.answers import print_json
+from visavis.cli.duplicates import duplicates, merge
 from visavis.cli.options import (
     complete_person,
     gallery_option,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def people() -> None:
-    """List, show, rename and remove those enrolled.
+    """List, show, rename, merge and remove those enrolled.
 
     \b
     Example:
@@ -134,6 +135,10 @@ def remove(people: tuple[str, ...], yes: bool, gallery: str | None, as_json: boo
             "nobody finds them any more, but their bytes stay in it until the next removal",
             err=True,
         )
+
+
+people.add_command(duplicates)
+people.add_command(merge)
 
 
 def _consent_lines(person: Person) -> Iterator[str]:

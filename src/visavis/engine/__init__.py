@@ -12,6 +12,7 @@ from visavis.engine.clustering import (
 )
 from visavis.engine.config import EngineConfig
 from visavis.engine.core import Engine
+from visavis.engine.duplicates import DuplicatePair, Duplicates
 from visavis.engine.folder import FolderPlan, Outcome, Status, enroll_folder, plan_folder
 from visavis.engine.sight import Observed, Photograph, Ready, Sight
 
@@ -19,6 +20,8 @@ __all__ = [
     "Cluster",
     "ClusterConfig",
     "Clusters",
+    "DuplicatePair",
+    "Duplicates",
     "Engine",
     "EngineConfig",
     "FolderPlan",

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from visavis.decide import OperatingCurve, curve_of, squared
-from visavis.detect import Detector
-from visavis.encode import Encoder, embed, open_encoder
+from visavis.encode import Encoder, embed
+from visavis.engine import enrolment
 from visavis.engine.alive import Alive, Eyes, told, under
 from visavis.engine.clustering import cluster_faces
 from visavis.engine.config import EngineConfig
+from visavis.engine.duplicates import find_duplicates, merge_people
 from visavis.engine.judge import Judge, head_judge
+from visavis.engine.lookup import Lookup
+from visavis.engine.opening import open_networks, open_people
 from visavis.engine.sight import Observed, Photograph, Ready, Sight
 from visavis.errors import (
     ConsentExpired,
-    DuplicatePerson,
     EncoderMismatch,
     GalleryRequired,
     InputRefused,
-    ModelRefused,
-    PersonMismatch,
     PersonUnknown,
-    PoorQuality,
     TooManyAttempts,
 )
-from visavis.models import Kind, ModelStore, Precision, RuntimeName
 from visavis.values import (
     Candidate,
     DecideBy,
@@ -40,27 +36,28 @@ from visavis.values import (
     Enrolment,
     Identification,
     Identified,
+    Looked,
     Sighting,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from visavis.detect import Detector
     from visavis.engine.clustering import ClusterConfig, Clusters
-    from visavis.gallery import Gallery, Hit, Searcher
+    from visavis.engine.duplicates import Duplicates
+    from visavis.engine.enrolment import Admission
+    from visavis.gallery import Gallery, Hit, Merged
     from visavis.image import Source
     from visavis.liveness.active import ActiveSession
     from visavis.liveness.answer import Verdict
     from visavis.liveness.challenge import Challenge
     from visavis.liveness.limits import ActiveConfig
     from visavis.liveness.policy import Answered, Policy
-    from visavis.models import Manifest
     from visavis.values import Consent, Decision, Liveness, Person, PersonId, Ruling
 
-_SAME_PERSON_FMR = 1e-2
-"""A photograph added to a person must resemble those there at least so well."""
 _TURNED_FMR = 1e-2
 """Turning costs distance; a turned face must resemble the others of its session so well."""
 
@@ -85,9 +82,8 @@ class Engine:
         self.alive = Alive(self.config, self.sight)
         self._points = curve
         self._gallery = gallery
-        self._searcher: Searcher | None = None
+        self._lookup = None if gallery is None else Lookup(gallery, self.config)
         self._head: Judge | None = None
-        self._lock = Lock()
 
     @classmethod
     def open(
@@ -107,29 +103,10 @@ class Engine:
         ModelError, GalleryError
             What could not be loaded, and what to do.
         """
-        config = config or EngineConfig()
-        store = config.store or ModelStore.default()
-        manifest = store.manifest(config.encoder)
-        _require(manifest, Kind.ENCODER)
-        precision = _precision(store, manifest, config)
-        config = replace(config, precision=precision, store=store)
-        with ThreadPoolExecutor(2) as both:
-            finding = both.submit(_detector, store, config)
-            encoding = both.submit(
-                open_encoder, store, manifest, precision, config.runtime, config.cores
-            )
-            detector, encoder = finding.result(), encoding.result()
-        people = None
-        if gallery is not None:
-            from visavis.gallery import Gallery  # noqa: PLC0415 - SQLAlchemy takes 0.2 s
-
-            if isinstance(gallery, Gallery):
-                people = gallery
-            else:
-                people = Gallery.open(gallery, keys=config.keys, actor=config.actor)
-            people.unlock()  # a missing key is told before the first photograph, not after
-            people.bind(encoder.id, encoder.name)
-        return cls(detector, encoder, store.points(manifest, precision), people, config)
+        networks = open_networks(config or EngineConfig())
+        detector, encoder, config = networks.detector, networks.encoder, networks.config
+        people = None if gallery is None else open_people(gallery, config, encoder)
+        return cls(detector, encoder, networks.points, people, config)
 
     def __enter__(self) -> Self:
         return self
@@ -139,8 +116,8 @@ class Engine:
 
     def close(self) -> None:
         """Close the gallery, when there is one, and what it is searched with."""
-        if self._searcher is not None:
-            self._searcher.close()
+        if self._lookup is not None:
+            self._lookup.close()
         if self._gallery is not None:
             self._gallery.close()
 
@@ -148,8 +125,15 @@ class Engine:
     def gallery(self) -> Gallery:
         """The people; raises GalleryRequired when the engine was opened without."""
         if self._gallery is None:
-            raise GalleryRequired("no gallery: open one with Engine.open('people.db')")
+            raise _no_gallery()
         return self._gallery
+
+    @property
+    def lookup(self) -> Lookup:
+        """What the people are searched with; raises GalleryRequired as ``gallery`` does."""
+        if self._lookup is None:
+            raise _no_gallery()
+        return self._lookup
 
     @property
     def curve(self) -> OperatingCurve:
@@ -159,6 +143,13 @@ class Engine:
     def faces(self, photograph: Source) -> list[Sighting]:
         """Find and assess every face, the largest first; raises what ``image`` raises."""
         return [seen.sighting for seen in self.sight.everyone(self.read(photograph))]
+
+    def look(self, photograph: Source) -> Looked:
+        """Find and assess every face, and say how large the picture is; raises as ``image``."""
+        taken = self.read(photograph)
+        image = taken.image(self.config.limits)
+        found = tuple(seen.sighting for seen in self.sight.those_in(image))
+        return Looked(image.width, image.height, found)
 
     def embedding(self, photograph: Source) -> Embedding:
         """Encode the one face that a photograph is of; raises NoFaceFound, SeveralFaces."""
@@ -284,16 +275,7 @@ class Engine:
         ------
         PoorQuality, InputRefused, ModelError
         """
-        seen = self.sight.subject(taken)
-        quality = seen.sighting.quality
-        if quality.advice and not force:
-            raise PoorQuality(
-                f"{taken.name} would make a bad template: {'; '.join(quality.advice)} "
-                "(or force the enrolment)"
-            )
-        embedding = self._embed([seen])[0]
-        data = taken.data if keep else None
-        return Ready(taken.name, taken.digest, data, seen.sighting, embedding)
+        return enrolment.prepared(self, taken, force=force, keep=keep)
 
     def store(
         self,
@@ -309,43 +291,43 @@ class Engine:
         ------
         DuplicatePerson, PersonMismatch, GalleryError
         """
-        if not force:
-            self.admit(person, ready)
-        return self.commit([(person, ready)], consent)[0]
+        admissions = () if force else (self.admit(person, ready),)
+        return self.commit([(person, ready)], consent, admissions)[0]
 
-    def admit(self, person: str, ready: Sequence[Ready]) -> None:
+    def admit(self, person: str, ready: Sequence[Ready]) -> Admission:
         """Check that faces are this person's and nobody else's; writes nothing.
+
+        Returns
+        -------
+        What ``commit`` needs so that the check still holds when it writes.
 
         Raises
         ------
         DuplicatePerson, PersonMismatch
             Naming whom a face looks like, or that it does not look like this person.
         """
-        self._check_likeness(person, ready)
+        return enrolment.admitted(self, person, ready)
 
     def commit(
-        self, people: Sequence[tuple[str, Sequence[Ready]]], consent: Consent | None = None
+        self,
+        people: Sequence[tuple[str, Sequence[Ready]]],
+        consent: Consent | None = None,
+        admissions: Sequence[Admission] = (),
     ) -> list[Enrolment]:
-        """Write several people in one transaction, unchecked: all of them or nobody.
+        """Write several people in one transaction: all of them or nobody.
+
+        Parameters
+        ----------
+        admissions
+            What ``admit`` gave for them; without, nothing is checked.
 
         Raises
         ------
         NameRefused, GalleryError
+        DuplicatePerson, PersonMismatch
+            When one of them does not fit to somebody who was enrolled since they were admitted.
         """
-        from visavis.gallery import NewTemplate  # noqa: PLC0415
-
-        stored = self.gallery.enroll_all(
-            [
-                (name, [NewTemplate(r.embedding.vector, r.digest, r.data) for r in ready])
-                for name, ready in people
-            ],
-            encoder=self.encoder.id,
-            consent=consent,
-        )
-        return [
-            Enrolment(done.person, done.added, done.known, tuple(r.sighting for r in ready))
-            for done, (_, ready) in zip(stored, people, strict=True)
-        ]
+        return enrolment.stored(self, people, consent, admissions)
 
     def check_name(self, name: str) -> None:
         """Raise NameRefused for a name that nobody can have."""
@@ -355,10 +337,7 @@ class Engine:
 
     def alike(self, one: Sequence[Ready], other: Sequence[Ready]) -> bool:
         """Tell whether two people who are about to be enrolled may be one."""
-        tau = self.curve.identification(self.config.fpir, len(self._fresh()) + len(other)).tau
-        return any(
-            squared(a.embedding.vector, b.embedding.vector) <= tau for a in one for b in other
-        )
+        return enrolment.alike(self, one, other)
 
     def verify(  # noqa: PLR0913 - named options, each with a default
         self,
@@ -443,7 +422,7 @@ class Engine:
         ImageRefused, ModelError, GalleryError
         """
         seen = self.sight.everyone(self.read(photograph))
-        searcher = self._fresh()
+        searcher = self.lookup.fresh()
         rate = self.config.fpir if fpir is None else fpir
         point = self.curve.identification(rate, len(searcher))
         policy = self.alive.policy(live)
@@ -452,7 +431,7 @@ class Engine:
         vectors = np.empty((0, 0), np.float32)
         if seen:
             vectors = np.stack([e.vector for e in self._embed(seen)])
-            found, people = self._nearest(searcher, vectors, max(1, candidates))
+            found, people = self.lookup.nearest(searcher, vectors, max(1, candidates))
         faces = []
         for face, vector, hits in zip(seen, vectors, found, strict=True):
             named = _identified(face.sighting, hits, people, point.tau, candidates)
@@ -526,6 +505,60 @@ class Engine:
         remembered = None if state is None else Path(state)
         return cluster_faces(self, given, state=remembered, config=config)
 
+    def duplicates(
+        self,
+        *,
+        fpir: float | None = None,
+        most: int = 10_000,
+        told: Callable[[int, int], None] = lambda *_: None,
+    ) -> Duplicates:
+        """Find people who are enrolled twice: pairs so near that ``enroll`` would refuse them.
+
+        Parameters
+        ----------
+        fpir
+            How often a stranger may be taken for one of the enrolled; None takes the engine's, at
+            which ``enroll`` refuses. Among all pairs a few strangers are so near: see
+            ``Duplicates.false_pairs``.
+        most
+            Pairs to give at most, the nearest.
+        told
+            Called with the comparisons done and all of them.
+
+        Raises
+        ------
+        GalleryError, NotCalibrated, OperatingPointRefused
+        """
+        return find_duplicates(self, fpir=fpir, most=most, told=told)
+
+    def merge(
+        self,
+        person: str,
+        into: str,
+        *,
+        fpir: float | None = None,
+        force: bool = False,
+        consent: Consent | None = None,
+    ) -> Merged:
+        """Make one person of two: the first goes into the second, and is erased.
+
+        Parameters
+        ----------
+        person, into
+            Names or ids; the second keeps both.
+        fpir
+            As for ``duplicates``: who is farther apart than its tau is refused.
+        force
+            Merge them however far apart they are.
+        consent
+            What the person agreed to; None joins what both did, see `Gallery.merge`.
+
+        Raises
+        ------
+        PersonUnknown, PersonMismatch, ConsentRefused, ConsentExpired, GalleryError
+        """
+        return merge_people(self, person, into, fpir=fpir, force=force, consent=consent)
+
     def read(self, source: Source) -> Photograph:
         """Read a photograph once, within the limits; raises what ``image`` raises."""
         return Photograph.read(source, self.config.limits)
@@ -544,98 +577,9 @@ class Engine:
             self._head = head_judge(self.config.store, self.encoder)
         return self._head
 
-    def _fresh(self) -> Searcher:
-        """Give the searcher, caught up with the gallery."""
-        from visavis.gallery.searchers import catch_up, open_searcher  # noqa: PLC0415
 
-        with self._lock:
-            if self._searcher is None:
-                self._searcher = open_searcher(
-                    self.config.search, self.gallery, token=self.config.search_token
-                )
-            catch_up(self._searcher, self.gallery)
-            return self._searcher
-
-    def _nearest(
-        self, searcher: Searcher, vectors: NDArray[np.float32], k: int
-    ) -> tuple[list[list[Hit]], dict[PersonId, Person]]:
-        """Find up to k people for each face who are enrolled and may be recognised now.
-
-        Who was removed since the searcher looked, or whose consent has ended, does not take
-        anybody's place: then more people are asked for.
-        """
-        now, wanted = datetime.now(UTC), k
-        while True:
-            found = searcher.nearest(vectors, wanted)
-            there = self.gallery.people_of([hit.person for hits in found for hit in hits])
-            people = {key: person for key, person in there.items() if not person.expired(now)}
-            kept = [[hit for hit in hits if hit.person in people][:k] for hits in found]
-            short = any(
-                len(some) < k and len(hits) >= wanted
-                for some, hits in zip(kept, found, strict=True)
-            )
-            if not short:
-                return kept, people
-            wanted *= 4
-
-    def _check_likeness(self, person: str, ready: Sequence[Ready]) -> None:
-        """Refuse faces that are somebody else's, or not this person's."""
-        from visavis.gallery import clean_name  # noqa: PLC0415
-
-        name = clean_name(person)
-        searcher = self._fresh()
-        vectors = np.stack([r.embedding.vector for r in ready])
-        duplicate = self.curve.identification(self.config.fpir, len(searcher))
-        found, people = self._nearest(searcher, vectors, 2)
-        for r, hits in zip(ready, found, strict=True):
-            for hit in hits:
-                other = people.get(hit.person)
-                if other and name not in {other.name, other.id} and hit.distance <= duplicate.tau:
-                    raise DuplicatePerson(
-                        f"{r.name} looks like {other.name}, who is enrolled already "
-                        f"(d = {hit.distance:.2f}, tau = {duplicate.tau:.2f}); add it to "
-                        f"{other.name}, or force the enrolment if they are two people"
-                    )
-        self._check_same(name, ready)
-
-    def _check_same(self, name: str, ready: Sequence[Ready]) -> None:
-        tau = self.curve.at(_SAME_PERSON_FMR).tau
-        known = self._templates_of(name) or [ready[0].embedding.vector]
-        for r in ready:
-            d = min(squared(r.embedding.vector, vector) for vector in known)
-            if d > tau:
-                raise PersonMismatch(
-                    f"{r.name} does not look like the other photographs of {name} "
-                    f"(d = {d:.2f}, at most {tau:.2f}); leave it out, or force the enrolment"
-                )
-            known.append(r.embedding.vector)
-
-    def _templates_of(self, name: str) -> list[NDArray[np.float32]]:
-        try:
-            return [t.vector for t in self.gallery.templates(self.gallery.person(name).id)]
-        except PersonUnknown:
-            return []
-
-
-def _require(manifest: Manifest, kind: Kind) -> Manifest:
-    if manifest.kind is not kind:
-        raise ModelRefused(f"{manifest.name} is a {manifest.kind}, not a {kind}")
-    return manifest
-
-
-def _precision(store: ModelStore, manifest: Manifest, config: EngineConfig) -> Precision:
-    """Take what was asked for, else the encoder's best on this runtime."""
-    if config.precision is not None:
-        return config.precision
-    if config.runtime is not RuntimeName.OPENVINO:
-        return Precision.FP32
-    return store.precisions(manifest)[0]
-
-
-def _detector(store: ModelStore, config: EngineConfig) -> Detector:
-    manifest = _require(store.manifest(config.detector), Kind.DETECTOR)
-    session = store.session(manifest, Precision.FP32, config.runtime, config.cores)
-    return Detector(session, config.detection)
+def _no_gallery() -> GalleryRequired:
+    return GalleryRequired("no gallery: open one with Engine.open('people.db')")
 
 
 def _identified(

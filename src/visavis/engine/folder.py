@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from visavis.engine.core import Engine
+    from visavis.engine.enrolment import Admission
     from visavis.engine.sight import Ready
     from visavis.values import Consent
 
@@ -162,6 +163,20 @@ _PATIENCE = 0.25
 """Seconds after which those who wait are written, few as they may be."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """A person about to be written; unchecked without an admission."""
+
+    name: str
+    ready: list[tuple[Path, Ready]]
+    admission: Admission | None
+
+    @property
+    def faces(self) -> list[Ready]:
+        """What their photographs show."""
+        return [r for _, r in self.ready]
+
+
 class _Group:
     """People who wait to be written together."""
 
@@ -169,7 +184,7 @@ class _Group:
         self._engine = engine
         self._force = force
         self._consent = consent
-        self._waiting: list[tuple[str, list[tuple[Path, Ready]]]] = []
+        self._waiting: list[_Waiting] = []
         self._since = time.monotonic()
 
     @property
@@ -199,11 +214,23 @@ class _Group:
         """Write those who wait; each outcome is given once all of them are stored."""
         waiting, self._waiting = self._waiting, []
         self._since = time.monotonic()
-        if waiting:
-            together = [(name, [r for _, r in ready]) for name, ready in waiting]
-            self._engine.commit(together, self._consent)
-        for name, ready in waiting:
-            yield from (Outcome(name, path, Status.ENROLLED) for path, _ in ready)
+        if not waiting:
+            return
+        try:
+            self._engine.commit(
+                [(each.name, each.faces) for each in waiting],
+                self._consent,
+                [each.admission for each in waiting if each.admission is not None],
+            )
+        except (DuplicatePerson, PersonMismatch):
+            # Another process enrolled somebody meanwhile. Nobody was written: each is checked
+            # again, alone, now that the other can be seen.
+            for each in waiting:
+                yield from self._admit(each.name, each.ready)
+                yield from self.flush()
+            return
+        for each in waiting:
+            yield from (Outcome(each.name, path, Status.ENROLLED) for path, _ in each.ready)
 
     def _admit(self, name: str, ready: list[tuple[Path, Ready]]) -> Iterator[Outcome]:
         faces = [r for _, r in ready]
@@ -212,8 +239,7 @@ class _Group:
             yield from self.flush()
         try:
             self._engine.check_name(name)
-            if not self._force:
-                self._engine.admit(name, faces)
+            admission = None if self._force else self._engine.admit(name, faces)
         except InputRefused as refused:
             yield from (Outcome(name, path, Status.REFUSED, refused) for path, _ in ready)
         except (DuplicatePerson, PersonMismatch) as refused:
@@ -224,10 +250,10 @@ class _Group:
                     yield from self._admit(name, [one])
                     yield from self.flush()
         else:
-            self._waiting.append((name, ready))
+            self._waiting.append(_Waiting(name, ready, admission))
 
     def _resembles(self, faces: list[Ready]) -> bool:
-        return any(self._engine.alike(faces, [r for _, r in others]) for _, others in self._waiting)
+        return any(self._engine.alike(faces, others.faces) for others in self._waiting)
 
 
 def is_picture(path: Path) -> bool:

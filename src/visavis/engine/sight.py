@@ -139,7 +139,10 @@ class Sight:
 
     def everyone(self, photograph: Photograph) -> list[Observed]:
         """Give every face, the largest first; an empty list when there is none."""
-        image = photograph.image(self._config.limits)
+        return self.those_in(photograph.image(self._config.limits))
+
+    def those_in(self, image: Image) -> list[Observed]:
+        """Give every face of a decoded picture, the largest first."""
         return [self.observed(image, face) for face in self.detector.find(image, Search.ALL)]
 
     def _picked(self, faces: list[Face], image: Image, name: str) -> Face:

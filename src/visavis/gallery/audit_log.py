@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -84,6 +86,19 @@ class AuditLog:
         """
         with self._store.write() as db:
             self._scribe.write(db, [Deed(action, subject, details)])
+
+    def record_all(self, deeds: Iterable[tuple[str, Deed]]) -> None:
+        """Add entries of several actors in one transaction; see ``record``.
+
+        Parameters
+        ----------
+        deeds
+            Who did it, and what.
+        """
+        with self._store.write() as db:
+            for actor, some in itertools.groupby(deeds, key=itemgetter(0)):
+                with self._scribe.acting(actor):
+                    self._scribe.write(db, [deed for _, deed in some])
 
     def _key(self, db: Connection) -> bytes | None:
         if not self._vault.sealed(db):

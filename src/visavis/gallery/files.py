@@ -56,7 +56,7 @@ class Location:
         return found.st_dev, found.st_ino
 
 
-def locate(where: str | os.PathLike[str], *, create: bool) -> Location:
+def locate(where: str | os.PathLike[str], *, create: bool, reading: bool = False) -> Location:
     """Find the file, making an empty one of mode 0600 where ``create`` allows it.
 
     Raises
@@ -67,6 +67,7 @@ def locate(where: str | os.PathLike[str], *, create: bool) -> Location:
         When the disk has no room for one more file.
     """
     path, wants_reading_only = _parsed(where)
+    wants_reading_only = wants_reading_only or reading
     try:
         kind = path.stat().st_mode
     except FileNotFoundError:

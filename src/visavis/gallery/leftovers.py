@@ -15,14 +15,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sqlalchemy import String, Text, func, or_, select
 
 from visavis.errors import GalleryUnusable, PersonUnknown
 from visavis.values import TemplateId
 
-from . import raw_scan, tables
+from . import copies, raw_scan, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,6 +42,7 @@ _IN_DETAILS = ('"', '"')
 _REMEMBERED = {tables.change_log.name, tables.audit.name}
 
 
+@runtime_checkable
 class Holder(Protocol):
     """Something outside the gallery that may still hold templates, such as a search server."""
 
@@ -126,6 +127,19 @@ def in_tables(db: Connection, traces: Traces) -> list[Leftover]:
                 found += _rows(db, table, what, texts)
         found += _rows(db, table, "name", [traces.name] if traces.name else [])
     return found
+
+
+def in_copies(db: Connection, person: str, where: str) -> list[Leftover]:
+    """Name the backups and other copies that were made while somebody was enrolled."""
+    held = copies.holding(db, person, where) if person else []
+    return [
+        Leftover(
+            copy.place if copy.complete else f"{copy.place} (cut short)",
+            f"template in the {copy.kind} {copy.id[:8]} of {copy.at:%Y-%m-%d %H:%M}",
+            count,
+        )
+        for copy, count in held
+    ]
 
 
 def in_files(path: Path, traces: Traces, living: Iterable[str]) -> tuple[list[Leftover], list[str]]:
@@ -270,13 +284,17 @@ def erasure_report(
     with store.read() as db:
         traces = traces_of(db, person, name)
         found = in_tables(db, traces)
+        found += in_copies(db, person, store.where)
         living = db.execute(select(tables.person.c.name)).scalars().all()
+        others = not person and any(not copy.gone for copy in copies.known(db, store.where))
     not_looked: list[str] = []
+    if others:
+        not_looked.append("backups and other copies: which hold somebody is told by their id")
     if store.path is None:
         not_looked += store.remains(erased=True)
         not_looked.append("the raw bytes of the tables: they lie on the server")
     else:
-        in_bytes, not_looked = in_files(store.path, traces, living)
-        found += in_bytes
+        in_bytes, unlooked = in_files(store.path, traces, living)
+        found, not_looked = found + in_bytes, not_looked + unlooked
     found += outside(holders, traces)
     return ErasureReport(person, len(traces.templates), tuple(found), tuple(not_looked))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from visavis.errors import GalleryTooNew
+from visavis.errors import GalleryTooNew, GalleryUnfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +150,52 @@ def version_2(db: Connection) -> None:
             db.execute(sa.text(f"ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS 0"))
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (version_1, version_2)
+def version_3(db: Connection) -> None:
+    """Who may use the gallery over the network, and what they did that must not be done twice."""
+    schema = sa.MetaData()
+    columns = sa.Column
+    text, key, hashed = sa.Text, sa.String(32), sa.String(64)
+    sa.Table(
+        "api_key",
+        schema,
+        columns("id", key, primary_key=True),
+        columns("name", text, nullable=False),
+        columns("hash", hashed, nullable=False),
+        columns("roles", text, nullable=False),
+        columns("created", text, nullable=False),
+        columns("expires", text),
+        columns("last_used", text),
+        columns("revoked", text),
+    )
+    sa.Table(
+        "console_session",
+        schema,
+        columns("hash", hashed, primary_key=True),
+        columns("key", key, nullable=False),
+        columns("csrf", text, nullable=False),
+        columns("expires", text, nullable=False),
+    )
+    sa.Table(
+        "done_request",
+        schema,
+        columns("key", key, primary_key=True),
+        columns("token", text, primary_key=True),
+        columns("digest", hashed, nullable=False),
+        columns("status", sa.Integer),
+        columns("answer", text),
+        columns("at", text, nullable=False),
+    )
+    sa.Table(
+        "failure",
+        schema,
+        columns("subject", text, primary_key=True),
+        columns("times", text, nullable=False),
+        columns("until", sa.Float, nullable=False),
+    )
+    schema.create_all(db, checkfirst=False)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (version_1, version_2, version_3)
 """``MIGRATIONS[n]`` brings version n to version n + 1."""
 
 
@@ -162,8 +207,18 @@ def version_of(db: Connection) -> int:
     return int(found or 0)
 
 
+UNFINISHED = 1_000_000
+"""Added to the version of a gallery that is being filled from another: every visavis refuses it."""
+
+
 def refuse_newer(version: int, where: str) -> None:
-    """Raise GalleryTooNew when a later visavis wrote the gallery."""
+    """Raise GalleryTooNew when a later visavis wrote the gallery, GalleryUnfinished for a copy."""
+    if version >= UNFINISHED:
+        raise GalleryUnfinished(
+            f"{where} is the copy of another gallery that was not finished; run the same 'visavis "
+            "gallery migrate' again with the same visavis, which goes on where it was, or delete "
+            "it (the file, or the schema)"
+        )
     if version > len(MIGRATIONS):
         raise GalleryTooNew(
             f"the gallery {where} has schema {version}, and this visavis knows up to "

@@ -181,6 +181,29 @@ class MilvusSearcher:
                 other.close()
         return found
 
+    def count(self) -> int:
+        """Count the rows that Milvus has of this gallery, once it has seen all that was sent."""
+        try:
+            return self._collection.count(strong=True)
+        except CollectionGone:
+            return 0
+
+    def rows(
+        self, templates: Sequence[TemplateId]
+    ) -> dict[TemplateId, tuple[PersonId, NDArray[np.float32]]]:
+        """Give person and turned vector of those of the templates that Milvus has."""
+        try:
+            return self._collection.rows(templates)
+        except CollectionGone:
+            return {}
+
+    def turned(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn vectors (N, D) as they are before they leave."""
+        if not len(vectors):
+            return vectors
+        turned: NDArray[np.float32] = vectors @ self._turn(vectors.shape[1])
+        return turned
+
     def drop(self) -> None:
         """Drop all that Milvus holds of this gallery; the next search fills it again."""
         with self._lock, self._alone():

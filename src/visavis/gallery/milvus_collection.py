@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _STATE = "visavis.state"
 _IDS_A_REQUEST = 8_192  # Milvus gives at most 16,384 rows an answer
+_ROWS_A_REQUEST = 1_024
 _BYTES_A_REQUEST = 8 << 20  # gRPC takes 64 MiB as a rule
 _PROBES_A_REQUEST = 64
 _PAUSE = 0.2  # seconds between two tries
@@ -243,6 +244,27 @@ class MilvusCollection:
             found.update(TemplateId(row["id"]) for row in rows)
         return found
 
+    def rows(
+        self, templates: Sequence[TemplateId]
+    ) -> dict[TemplateId, tuple[PersonId, NDArray[np.float32]]]:
+        """Give the rows of those of the templates that it has, whole, as they lie there."""
+        found: dict[TemplateId, tuple[PersonId, NDArray[np.float32]]] = {}
+        for some in _chunks(templates, _ROWS_A_REQUEST):
+            rows = self._ask(
+                lambda client, t, s=some: client.get(
+                    self.name,
+                    s,
+                    output_fields=["id", "person", "vector"],
+                    consistency_level="Strong",
+                    timeout=t,
+                ),
+                again=True,
+            )
+            for row in rows:
+                vector = np.asarray(row["vector"], dtype=np.float32)
+                found[TemplateId(row["id"])] = (PersonId(row["person"]), vector)
+        return found
+
     def near(
         self, probes: NDArray[np.float32], limit: int, without: Sequence[PersonId] = ()
     ) -> list[list[tuple[TemplateId, PersonId]]]:
@@ -361,9 +383,11 @@ def _level(strong: bool) -> str:
     return "Strong" if strong else "Session"
 
 
-def _chunks(templates: Sequence[TemplateId]) -> Iterator[list[TemplateId]]:
-    for begin in range(0, len(templates), _IDS_A_REQUEST):
-        yield list(templates[begin : begin + _IDS_A_REQUEST])
+def _chunks(
+    templates: Sequence[TemplateId], size: int = _IDS_A_REQUEST
+) -> Iterator[list[TemplateId]]:
+    for begin in range(0, len(templates), size):
+        yield list(templates[begin : begin + size])
 
 
 def _connected(address: MilvusAddress, timeout: float) -> MilvusClient:

@@ -42,6 +42,38 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
+class Merged:
+    """Two people who are one now.
+
+    Attributes
+    ----------
+    person
+        Who remains, with what they have now.
+    gone
+        Who was merged into them and is erased, as they were.
+    moved
+        Templates that came over, by the new ids that they have.
+    removed
+        The ids of all templates of whoever is gone.
+    skipped
+        How many of those were not taken over, because their photograph was there already.
+    distance
+        Between the nearest templates of the two, in [0, 4]; None when one had none.
+    erased, remains
+        As in `Removal`.
+    """
+
+    person: Person
+    gone: Person
+    moved: tuple[TemplateId, ...]
+    removed: tuple[TemplateId, ...]
+    skipped: int
+    distance: float | None
+    erased: bool
+    remains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GalleryInfo:
     """What there is to say about a gallery without naming anybody."""
 

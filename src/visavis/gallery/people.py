@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import collate, delete, func, insert, or_, select, true, update
 
 from visavis.errors import ConsentExpired, NameRefused, PersonUnknown, TemplateRefused
 from visavis.values import Consent, Person, PersonId, TemplateId
@@ -60,6 +60,19 @@ def select_people() -> Select[Any]:
     counted = select(func.count()).where(tables.template.c.person == column.id).scalar_subquery()
     stated = (column.consent, column.purpose, column.expires)
     return select(column.id, column.name, column.created, counted, *stated)
+
+
+def page(
+    db: Connection, search: str, after: str, limit: int, where: str
+) -> tuple[list[Person], int]:
+    """Give some people by name, and how many there are of the kind."""
+    column = tables.person.c.name
+    # Both databases can order by code points, and only so do they agree.
+    name = collate(column, "C" if db.dialect.name == "postgresql" else "BINARY")
+    wanted = func.lower(column).contains(search.lower(), autoescape=True) if search else true()
+    total = db.execute(select(func.count()).select_from(tables.person).where(wanted)).scalar_one()
+    query = select_people().where(wanted, name > after).order_by(name).limit(limit)
+    return [to_person(row, where) for row in db.execute(query)], total
 
 
 def to_person(row: Row[Any], where: str) -> Person:
@@ -164,7 +177,7 @@ def add_everybody(
             seq += 1
             row = {"id": key, "person": ids[name], "vector": packed(one.vector), "seq": seq}
             templates.append({**row, "digest": digest, "created": at, "key": sealer.number})
-            log.append(_entry(seq, "added", key, ids[name], at))
+            log.append(entry(seq, "added", key, ids[name], at))
             if one.photograph is not None:
                 owner = {"template": key, "person": ids[name]}
                 photographs.append({**owner, "bytes": one.photograph, "key": sealer.number})
@@ -275,9 +288,13 @@ def erase(db: Connection, person: PersonId) -> tuple[TemplateId, ...]:
     db.execute(delete(tables.photograph).where(photographs))
     db.execute(delete(tables.template).where(mine))
     db.execute(delete(tables.person).where(tables.person.c.id == person))
+    # What the network side remembers names people by their ids.
+    tried, done = tables.failure.c.subject, tables.done_request.c.answer
+    db.execute(delete(tables.failure).where(tried.endswith(f"/{person}")))
+    db.execute(delete(tables.done_request).where(done.contains(person)))
     if gone:
         at, first = now(), newest(db) + 1
-        log = [_entry(n, "removed", key, person, at) for n, key in enumerate(gone, start=first)]
+        log = [entry(n, "removed", key, person, at) for n, key in enumerate(gone, start=first)]
         db.execute(insert(tables.change_log), log)
     return gone
 
@@ -288,7 +305,8 @@ def in_portions(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
         yield ids[start : start + size]
 
 
-def _entry(seq: int, kind: str, key: TemplateId, person: PersonId, at: str) -> dict[str, object]:
+def entry(seq: int, kind: str, key: TemplateId, person: PersonId, at: str) -> dict[str, object]:
+    """Spell a row of the change log."""
     return {"seq": seq, "kind": kind, "template": key, "person": person, "at": at}
 
 

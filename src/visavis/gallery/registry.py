@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import func, select, update
@@ -11,15 +12,19 @@ from sqlalchemy import func, select, update
 from visavis.errors import EncoderMismatch, PersonExists, TemplateRefused
 from visavis.values import EncoderId, OperatingPoint, Person, PersonId, Template, TemplateId
 
-from . import calibration, people, tables
+from . import calibration, copies, merging, people, tables
+from .access import Access
+from .arrivals import look_again
 from .audit import Deed
 from .audit_log import AuditLog
+from .backup import back_up
 from .changes import PORTION, Changes, read_changes, read_vectors
 from .consent import clean_consent
 from .inspection import inspect
 from .leftovers import erasure_report
+from .moving import move
 from .names import clean_name
-from .outcomes import Enrolled, GalleryInfo, Removal
+from .outcomes import Enrolled, GalleryInfo, Merged, Removal
 from .photographs import EnrolledPhotographs
 from .protection import Keys
 from .rekeying import Rekeying
@@ -34,7 +39,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
     from types import TracebackType
 
     import numpy as np
@@ -43,8 +47,12 @@ if TYPE_CHECKING:
 
     from visavis.values import Consent
 
+    from .arrivals import Recheck
+    from .backup import Backup
+    from .copies import Copy
     from .inspection import Inspection
     from .leftovers import ErasureReport, Holder
+    from .moving import Move
     from .people import NewTemplate
     from .protection import MasterKey
     from .rekeying import Rotation, Told
@@ -143,6 +151,15 @@ class Gallery:
         """Who did what to whom."""
         return AuditLog(self._store, self._vault, self._scribe)
 
+    @property
+    def access(self) -> Access:
+        """Who may use the gallery over the network."""
+        return Access(self._store, self._scribe)
+
+    def acting(self, actor: str) -> AbstractContextManager[None]:
+        """Have the audit log name another actor for what this thread does in the block."""
+        return self._scribe.acting(actor)
+
     def unlock(self) -> None:
         """Try the master key now and not at the first template; no change where none is needed.
 
@@ -228,10 +245,16 @@ class Gallery:
         *,
         encoder: EncoderId,
         consent: Consent | None = None,
+        rechecks: Sequence[Recheck] = (),
     ) -> list[Enrolled]:
         """Enrol several people in one transaction, which costs little more than one of them.
 
         All of them or nobody, and all with the same consent; see `enroll`.
+
+        Parameters
+        ----------
+        rechecks
+            Of checks made before: each is shown, while nobody else writes, what came in since.
         """
         if consent is not None:
             consent = clean_consent(consent, datetime.now(UTC))
@@ -243,6 +266,7 @@ class Gallery:
         with self._store.write() as db:
             self._require_encoder(db, encoder)
             people.require_length(db, *lengths)
+            look_again(db, rechecks, self._vault)
             sealer = self._vault.sealer(db, rows)
             stored = people.add_everybody(db, fit, consent, sealer, self._store.where)
             self._scribe.write(db, [_enrolled(*each, consent is not None) for each in stored])
@@ -268,6 +292,21 @@ class Gallery:
         # Sorted here, for databases sort names by different rules.
         everybody = (people.to_person(row, self._store.where) for row in rows)
         return sorted(everybody, key=lambda person: person.name)
+
+    def page(
+        self, search: str = "", *, after: str = "", limit: int = 50
+    ) -> tuple[list[Person], int]:
+        """Give some of those whose name holds ``search``, by code points, and how many there are.
+
+        Parameters
+        ----------
+        search
+            Upper and lower case count as one in ASCII; empty finds everybody.
+        after
+            The last name of the page before.
+        """
+        with self._store.read() as db:
+            return people.page(db, search, after, limit, self._store.where)
 
     def people_of(self, ids: Iterable[PersonId]) -> dict[PersonId, Person]:
         """Those of the ids who are enrolled (somebody may have been removed since a search)."""
@@ -351,6 +390,55 @@ class Gallery:
             persons = list({person.id: person for person in persons}.values())
             gone = self._erased(db, persons, "remove")
         return self._removal(persons, gone)
+
+    def merge(
+        self,
+        source: str,
+        target: str,
+        *,
+        within: float | None = None,
+        consent: Consent | None = None,
+    ) -> Merged:
+        """Make one person of two: ``source`` goes into ``target`` and is erased, see `remove`.
+
+        Templates and photographs come over, save those of photographs that the target has. They
+        get new ids, for a template never changes its person. The target keeps name and id.
+
+        Parameters
+        ----------
+        source, target
+            Names or ids.
+        within
+            How far apart their nearest templates may be; None does not look.
+        consent
+            What the person agreed to. None keeps what is stated for one of them or alike for
+            both, and the earlier end.
+
+        Raises
+        ------
+        PersonUnknown, InputRefused
+            When one of them is not enrolled, or both are the same.
+        PersonMismatch
+            When they are farther apart, naming the distance.
+        ConsentRefused, ConsentExpired
+            When the two agreed to different things, or one's consent has ended.
+        KeyRefused
+            And nothing changes.
+        """
+        moment = datetime.now(UTC)
+        agreed = None if consent is None else clean_consent(consent, moment)
+        where = self._store.where
+        with self._store.write() as db:
+            gone, into = (people.find(db, key, where) for key in (source, target))
+            wish = merging.Wish(gone, into, within, agreed)
+            done = merging.merge(db, self._vault, wish, moment)
+            self._scribe.write(db, done.deeds)
+            person = people.find(db, into.id, where)
+        erased = self._store.scrub()
+        remains = self._store.remains(erased=erased)
+        return Merged(
+            person, gone, done.moved, done.gone, done.skipped, done.distance, erased, remains
+        )
 
     def scrub(self) -> bool:
         """Finish an erasure that said ``erased=False``; True when no byte is left.
@@ -567,6 +655,79 @@ class Gallery:
             When this gallery has never heard of the id.
         """
         return erasure_report(self._store, (person, name), holders)
+
+    # Copies of it
+
+    def backup(
+        self, file: str | os.PathLike[str], *, force: bool = False, told: Told | None = None
+    ) -> Backup:
+        """Write all that the gallery holds at this moment to one file, while others go on.
+
+        The file is a gallery of mode 0600, sealed as this one is. It is read again, and held
+        against the gallery by count and digest, before it gets its name. The audit log notes it,
+        so that `check_erased` can say who is in it.
+
+        Parameters
+        ----------
+        force
+            Replace a file that is there.
+        told
+            Called after every portion with rows done and rows in all; each is written and read.
+
+        Raises
+        ------
+        CopyRefused
+            When the file is there, or is the gallery itself.
+        CopyDiffers, GalleryFull, KeyRefused
+            And no file is left.
+        """
+        return back_up(self._store, self._scribe, Path(file), force=force, told=told)
+
+    def migrate(self, to: str | os.PathLike[str], *, told: Told | None = None) -> Move:
+        """Make another database the same gallery, while others go on writing here.
+
+        Until it is complete nobody can open it (`GalleryUnfinished`). Cut short, the same call
+        goes on where it was; once it is complete, another call brings over what came since.
+
+        Parameters
+        ----------
+        to
+            A file or URL, see `open`; nothing may be there but an earlier copy of this gallery
+            into which nobody has written.
+        told
+            See `backup`.
+
+        Raises
+        ------
+        CopyRefused
+            When something else is there.
+        CopyDiffers
+            When it does not hold the same in the end, by count and digest.
+        """
+        return move(self._store, self._scribe, to, told=told)
+
+    def copies(self) -> list[Copy]:
+        """Backups and migrations that the audit log knows of, the oldest first."""
+        with self._store.read() as db:
+            return copies.known(db, self._store.where)
+
+    def note_gone(self, copy: str) -> Copy:
+        """Note that a copy was destroyed: nobody is held to be in it any more.
+
+        Parameters
+        ----------
+        copy
+            Its id, the beginning of that, or its place.
+
+        Raises
+        ------
+        CopyRefused
+            When none is called so, or several are.
+        """
+        with self._store.write() as db:
+            found = copies.find(db, copy, self._store.where)
+            self._scribe.write(db, [Deed(copies.GONE, "", {"copy": found.id})])
+            return found
 
     def info(self) -> GalleryInfo:
         """Say what the gallery is and how much it holds."""

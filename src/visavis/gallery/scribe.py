@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from . import tables
 from .audit import SIGNING, Deed, append
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -24,8 +26,17 @@ class Scribe:
     """Knows who acts, and signs where the gallery is sealed."""
 
     def __init__(self, actor: str, vault: Vault) -> None:
-        self._actor = actor
+        self._actor = ContextVar("actor", default=actor)
         self._vault = vault
+
+    @contextmanager
+    def acting(self, actor: str) -> Iterator[None]:
+        """Name another actor for what the calling thread or task does in the block."""
+        before = self._actor.set(actor)
+        try:
+            yield
+        finally:
+            self._actor.reset(before)
 
     def write(self, db: Connection, deeds: Sequence[Deed], *, erases: bool = False) -> None:
         """Add entries in a write transaction, after its changes.
@@ -51,7 +62,7 @@ class Scribe:
         newest = func.coalesce(func.max(tables.change_log.c.seq), 0)
         sequence = db.execute(select(newest)).scalar_one()
         numbered = [replace(d, details={**d.details, "sequence": sequence}) for d in all_deeds]
-        append(db, self._actor, numbered, self._key(db, lenient=erases))
+        append(db, self._actor.get(), numbered, self._key(db, lenient=erases))
 
     def _key(self, db: Connection, *, lenient: bool) -> bytes | None:
         if not self._vault.sealed(db):

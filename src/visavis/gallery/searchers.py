@@ -11,6 +11,8 @@ from visavis.errors import SearchUnavailable
 from .search import ExactSearcher
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .milvus import MilvusSearcher, Registry
     from .milvus_collection import MilvusAddress
     from .registry import Gallery
@@ -63,8 +65,15 @@ def open_milvus(
     return MilvusSearcher(gallery, address, own)
 
 
-def catch_up(searcher: Searcher, gallery: Registry) -> None:
+def catch_up(
+    searcher: Searcher, gallery: Registry, told: Callable[[int, int], None] | None = None
+) -> None:
     """Bring a searcher to where the gallery is now, portion by portion.
+
+    Parameters
+    ----------
+    told
+        Called after every portion with log entries done and log entries in all.
 
     Raises
     ------
@@ -83,6 +92,8 @@ def catch_up(searcher: Searcher, gallery: Registry) -> None:
                 "one id may share it: give each a database of its own (milvus://host:port/database)"
             )
         searcher.update(changes)
+        if told:
+            told(changes.sequence, gallery.info().sequence)
         # What another process does at the same time counts as well, so it is looked at again.
         if not changes.more and (searcher.sequence, searcher.mark) == (
             changes.sequence,

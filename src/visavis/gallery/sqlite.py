@@ -117,9 +117,9 @@ class File:
         return self.path.stat().st_size + journal_bytes(self.path)
 
 
-def open_file(where: str | os.PathLike[str], *, create: bool) -> File:
+def open_file(where: str | os.PathLike[str], *, create: bool, reading: bool = False) -> File:
     """Find or make the file and see that it is a gallery; raises what `locate` raises."""
-    location = locate(where, create=create)
+    location = locate(where, create=create, reading=reading)
     with explained(str(location.path)):
         recognise(location)
     return File(location)

@@ -9,7 +9,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from visavis.errors import (
     GalleryBusy,
@@ -101,19 +101,31 @@ class Store:
         self.schema_version = 0
 
     @classmethod
-    def open(cls, where: str | os.PathLike[str], *, create: bool, patience: float) -> Store:
+    def open(
+        cls,
+        where: str | os.PathLike[str],
+        *,
+        create: bool,
+        patience: float,
+        unfinished: bool = False,
+    ) -> Store:
         """Connect and bring the schema up to date.
+
+        Parameters
+        ----------
+        unfinished
+            Opens a copy that was cut short too; see ``set_unfinished``.
 
         Raises
         ------
         GalleryUnusable, GalleryUnreachable, GalleryTooNew, GalleryReadOnly, GalleryBusy,
-        GalleryFull, MissingExtra
+        GalleryFull, GalleryUnfinished, MissingExtra
             Each with what to do.
         """
         database = _database(where, create=create)
         store = cls(database, database.connect(patience))
         try:
-            store._bring_up_to_date()
+            store._bring_up_to_date(unfinished=unfinished)
         except BaseException:
             store.close()
             raise
@@ -133,6 +145,22 @@ class Store:
     def where(self) -> str:
         """The gallery as messages name it; never with a password."""
         return self._database.where
+
+    @property
+    def unfinished(self) -> bool:
+        """True while this is a copy that is not finished."""
+        return self.schema_version >= migrations.UNFINISHED
+
+    def set_unfinished(self, db: Connection, *, unfinished: bool) -> None:
+        """Have every visavis refuse this gallery while it is filled, or have it opened again.
+
+        It is looked at anew which gallery this is, for it may have become another. When the
+        transaction fails, this store is to be closed.
+        """
+        version = len(migrations.MIGRATIONS) + (migrations.UNFINISHED if unfinished else 0)
+        db.execute(update(tables.schema_version).values(version=version))
+        self._id = db.execute(select(tables.gallery.c.id)).scalar_one()
+        self.schema_version = version
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -232,12 +260,15 @@ class Store:
                 f"the gallery {self.where} was deleted or replaced while it was open; open it again"
             )
 
-    def _bring_up_to_date(self) -> None:
+    def _bring_up_to_date(self, *, unfinished: bool) -> None:
         newest = len(migrations.MIGRATIONS)
         with self.read() as db:
             self._database.recognise(db)
             version = migrations.version_of(db)
-        migrations.refuse_newer(version, self.where)
+        if unfinished and version == migrations.UNFINISHED + newest:
+            newest = version
+        else:
+            migrations.refuse_newer(version, self.where)
         if version < newest:
             if not self.writable:
                 raise GalleryReadOnly(

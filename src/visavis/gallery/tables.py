@@ -134,3 +134,47 @@ audit = Table(
     Column("hash", Text, nullable=False),
     Column("signature", Text),  # NULL while the gallery has no keys
 )
+
+# Who may use the gallery over the network. Secrets are kept as hashes only.
+api_key = Table(
+    "api_key",
+    schema,
+    Column("id", String(32), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("roles", Text, nullable=False),  # separated by spaces
+    Column("created", Text, nullable=False),
+    Column("expires", Text),
+    Column("last_used", Text),  # to the hour, so that reading does not mean writing
+    Column("revoked", Text),
+)
+
+console_session = Table(
+    "console_session",
+    schema,
+    Column("hash", String(64), primary_key=True),
+    Column("key", String(32), nullable=False),
+    Column("csrf", Text, nullable=False),
+    Column("expires", Text, nullable=False),
+)
+
+# What a request that may be repeated was answered, so that it is done once.
+done_request = Table(
+    "done_request",
+    schema,
+    Column("key", String(32), primary_key=True),
+    Column("token", Text, primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("status", Integer),  # NULL while it is worked on
+    Column("answer", Text),
+    Column("at", Text, nullable=False),
+)
+
+# Recent failures of a subject, for all processes that share the gallery.
+failure = Table(
+    "failure",
+    schema,
+    Column("subject", Text, primary_key=True),
+    Column("times", Text, nullable=False),
+    Column("until", Float, nullable=False),
+)

@@ -1,0 +1,48 @@
+// What a removal erased, and what a search for the erased finds afterwards.
+
+import { call, query } from "./api.js";
+import { badge, complain, el, named } from "./parts.js";
+import { count } from "./words.js";
+
+/** Tell it in `region`; `gone` is what the removal answered. */
+export async function proof(region, gone) {
+  const erased = el("dl", { class: "named" });
+  named(erased, [
+    ["Erased", `the name, ${count(gone.templates, "template")}, every photograph kept`],
+    ["Id", el("code", {}, gone.removed.id)],
+    ["Database", gone.erased ? badge("yes", "rewritten")
+      : badge("no", "not rewritten yet")],
+  ]);
+  const told = el("div", { role: "alert" });
+  const looked = el("div", { role: "status" }, el("p", {}, "Looking for what is left ..."));
+  region.replaceChildren(el("h2", { id: "proof-title" }, "Proof of erasure"), erased,
+    ...list("What remains", gone.remains), told, looked);
+  region.hidden = false;
+  try {
+    const path = `/v1/people/${encodeURIComponent(gone.removed.id)}/erasure`;
+    looked.replaceChildren(...found(await call("GET", query(path, { name: gone.removed.name }))));
+  } catch (error) {
+    looked.replaceChildren();
+    complain(told, error);
+  }
+}
+
+function found(report) {
+  const mark = report.clean ? badge("yes", "nothing is left") : badge("no", "something is left");
+  const left = (report.leftovers ?? []).map((each) =>
+    `${each.where}: ${each.what}, ${count(each.count, "time")}`);
+  return [
+    el("p", {}, "Every table, the bytes of the database and its journals were searched for "
+      + "what was erased: ", mark),
+    ...list("Left", left),
+    ...list("Not looked for", report.not_looked ?? []),
+    el("p", { class: "fine" }, "The change log and the audit log keep the id, so that other machines "
+      + "follow and the log stays whole; they hold neither name nor template. Backups made before are "
+      + "not within this service's reach."),
+  ];
+}
+
+function list(title, lines) {
+  if (!lines.length) return [];
+  return [el("h3", {}, title), el("ul", {}, ...lines.map((line) => el("li", {}, line)))];
+}

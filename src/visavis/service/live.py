@@ -1,0 +1,161 @@
+"""What a camera talks to: the door, and the challenge alone."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse  # noqa: TC002 - FastAPI reads the signatures
+from starlette.requests import Request  # noqa: TC002
+from starlette.websockets import WebSocket  # noqa: TC002
+
+from visavis.engine.door import Door, DoorConfig
+from visavis.errors import VisavisError
+from visavis.gallery.access import Role
+from visavis.liveness.attempts import Attempts
+from visavis.liveness.policy import Policy
+from visavis.service.live_challenge import FAILURES, Dialogue
+from visavis.service.live_line import converse
+from visavis.service.log import say
+from visavis.service.pages import page
+from visavis.service.webhook import Opening
+
+if TYPE_CHECKING:
+    from visavis.engine.door import DoorDecision, DoorView
+    from visavis.service.live_line import Frame, Line
+    from visavis.service.webhook import Delivery
+
+router = APIRouter()
+
+
+@router.get("/door", include_in_schema=False)
+def door_page(request: Request) -> HTMLResponse:
+    """Show the page for a tablet beside a door."""
+    return page(request, "door")
+
+
+@router.websocket("/v1/door")
+async def door(websocket: WebSocket) -> None:
+    """Frames in, guidance and decisions out; see ``docs/door.md``."""
+    await converse(websocket, Role.IDENTIFY, _at_the_door)
+
+
+@router.websocket("/v1/challenge")
+async def challenge(websocket: WebSocket) -> None:
+    """Frames against a challenge, then one question about whoever answered it."""
+    shared = websocket.app.state
+    if not hasattr(shared, "challenges_failed"):
+        shared.challenges_failed = Attempts(FAILURES)
+    await converse(websocket, Role.IDENTIFY, partial(_challenged, shared.challenges_failed))
+
+
+async def _at_the_door(line: Line) -> None:
+    post = Post(line)
+    try:
+        async for frame in line.frames():
+            try:
+                view = await line.work(post.look, frame)
+            except VisavisError as refused:
+                await line.refuse(refused)
+                continue
+            if view.decided is not None:
+                post.announce(view.decided)
+            await line.say(view_json(view))
+    finally:
+        await line.last(post.close)
+
+
+async def _challenged(failed: Attempts, line: Line) -> None:
+    dialogue = Dialogue(line, failed)
+    try:
+        await dialogue.run()
+    finally:
+        await line.last(dialogue.close)
+
+
+class Post:
+    """A door with its record and its gate; ``look`` and ``close`` are run in threads."""
+
+    def __init__(self, line: Line) -> None:
+        self._line, self._caller = line, line.caller
+        self._house, self._config = line.caller.house, line.state.config
+        self._turn = threading.Lock()
+        self._door = Door(
+            self._house.engine,
+            Policy(self._config.live),
+            DoorConfig(fpir=self._config.fpir),
+            self._record,
+            lambda person: self._house.lockout.attempt(self._caller.id, person.id),
+        )
+
+    def look(self, frame: Frame) -> DoorView:
+        """Show a frame to the door."""
+        with self._turn:  # one that was given up as too slow may still be at work
+            return self._door.update(frame.jpeg, frame.timestamp)
+
+    def close(self) -> None:
+        """End a visit that was not decided."""
+        with self._turn:
+            try:
+                self._door.close()
+            except VisavisError as fault:
+                say("door_unrecorded", logging.WARNING, code=fault.code)
+
+    def announce(self, decision: DoorDecision) -> None:
+        """Tell the gate of a decision that opens."""
+        webhook = self._line.state.webhook
+        if webhook is None or not decision.opens or decision.person is None:
+            return
+        person = decision.person
+        opening = Opening(
+            id=decision.id,
+            gallery=self._house.name,
+            door=self._config.door,
+            person=person.id,
+            name=person.name,
+            decided_at=decision.decided_at,
+        )
+
+        async def told(delivery: Delivery) -> None:
+            outcome = "told" if delivery.delivered else "not-told"
+            self._line.state.metrics.decisions.labels("gate", outcome).inc()
+            details: dict[str, Any] = {"decision": delivery.id, "outcome": outcome}
+            details |= {"tries": delivery.tries, "status": delivery.status or 0}
+            try:
+                await self._line.state.work.run(
+                    self._house.ledger.record, self._caller.actor, "gate", person.id, **details
+                )
+            except VisavisError as fault:
+                say("gate_unrecorded", logging.WARNING, code=fault.code)
+
+        if not webhook.send(opening, told):
+            say("gate_not_told", logging.WARNING, decision=decision.id)
+
+    def _record(self, decision: DoorDecision) -> None:
+        self._house.ledger.record(
+            self._caller.actor,
+            "door",
+            decision.subject or "",
+            outcome=str(decision.outcome),
+            decision=decision.id,
+            door=self._config.door,
+            frames=decision.frames,
+        )
+        self._line.state.metrics.decisions.labels("door", str(decision.outcome)).inc()
+
+
+def view_json(view: DoorView) -> dict[str, Any]:
+    """Spell what a door shows."""
+    return {
+        "state": str(view.state),
+        "phrase": str(view.phrase),
+        "action": None if view.action is None else str(view.action),
+        "done": view.done,
+        "of": view.of,
+        "remaining": round(view.remaining, 2),
+        "name": view.name,
+        "decision": view.decision,
+    }

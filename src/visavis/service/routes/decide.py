@@ -1,0 +1,142 @@
+"""Compare, verify, identify, liveness, faces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+
+from visavis.errors import PersonUnknown
+from visavis.gallery.access import Role
+from visavis.liveness.policy import Policy
+from visavis.service import answers, bodies
+from visavis.service.bodies import admitted, described
+from visavis.service.state import state_of
+from visavis.service.who import Caller, needs
+from visavis.spelling import (
+    SCHEMA,
+    decision_json,
+    identification_json,
+    identified_json,
+    liveness_json,
+    sighting_json,
+)
+
+if TYPE_CHECKING:
+    from visavis.values import Decision, Identification
+
+router = APIRouter(tags=["decide"])
+_IDENTIFY = needs(Role.IDENTIFY)
+
+
+@router.post(
+    "/compare",
+    response_model=answers.DecisionAnswer,
+    openapi_extra=described(bodies.CompareBody),
+)
+async def compare(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa: ANN401
+    """Say whether two photographs show the same person."""
+    state = state_of(request)
+    async with admitted(request, bodies.CompareBody) as asked:
+        engine = caller.house.engine
+        decision = await state.work.run(engine.compare, asked.a, asked.b, fmr=asked.fmr)
+    state.metrics.decisions.labels("compare", _outcome(decision)).inc()
+    return {"schema": SCHEMA, **decision_json(decision)}
+
+
+@router.post(
+    "/verify", response_model=answers.VerifyAnswer, openapi_extra=described(bodies.VerifyBody)
+)
+async def verify(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa: ANN401
+    """Say whether a photograph shows the person it is claimed to show."""
+    state = state_of(request)
+    async with admitted(request, bodies.VerifyBody) as asked:
+        decision = await state.work.run(verified, caller, asked)
+    state.metrics.decisions.labels("verify", _outcome(decision)).inc()
+    return {"schema": SCHEMA, "person": asked.person, **decision_json(decision)}
+
+
+@router.post(
+    "/identify",
+    response_model=answers.IdentifyAnswer,
+    openapi_extra=described(bodies.IdentifyBody),
+)
+async def identify(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa: ANN401
+    """Say for every face in a photograph who it is, or that it is not recognized."""
+    state = state_of(request)
+    async with admitted(request, bodies.IdentifyBody) as asked:
+        answer = await state.work.run(identified, caller, asked)
+    named = sum(face.person is not None for face in answer.faces)
+    outcome = "recognized" if named else "not recognized"
+    state.metrics.decisions.labels("identify", outcome).inc()
+    faces = [identified_json(face) for face in answer.faces]
+    return {"schema": SCHEMA, **identification_json(answer), "faces": faces}
+
+
+@router.post(
+    "/liveness", response_model=answers.LivenessAnswer, openapi_extra=described(bodies.Pictures)
+)
+async def liveness(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa: ANN401
+    """Say whether a live human was before the camera; several pictures are of one presentation."""
+    state = state_of(request)
+    async with admitted(request, bodies.Pictures) as asked:
+        engine = caller.house.engine
+        if len(asked.images) == 1:
+            judged = await state.work.run(engine.liveness, asked.images[0])
+        else:
+            judged = await state.work.run(engine.liveness_of, asked.images)
+    return {"schema": SCHEMA, **liveness_json(judged)}
+
+
+@router.post(
+    "/faces", response_model=answers.FacesAnswer, openapi_extra=described(bodies.OnePicture)
+)
+async def faces(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa: ANN401
+    """Find and assess faces: what guides somebody who is about to be enrolled."""
+    state = state_of(request)
+    async with admitted(request, bodies.OnePicture) as asked:
+        looked = await state.work.run(caller.house.engine.look, asked.image)
+    found = [sighting_json(seen) for seen in looked.faces]
+    return {"schema": SCHEMA, "width": looked.width, "height": looked.height, "faces": found}
+
+
+def verified(caller: Caller, asked: bodies.VerifyBody) -> Decision:
+    """Verify in one of the threads: counted, decided, written down."""
+    house = caller.house
+    try:
+        person = house.gallery.person(asked.person)
+    except PersonUnknown:
+        if caller.may(Role.READ):
+            raise
+        # Who may not list people learns no names that are spelled alike.
+        raise PersonUnknown("nobody of that name or id is enrolled") from None
+    with house.lockout.attempt(caller.id, person.id) as attempt:
+        policy = Policy(asked.live)
+        decision = house.engine.verify(asked.image, person.id, fmr=asked.fmr, live=policy)
+        if decision.accepted:
+            attempt.succeeded()
+        else:
+            attempt.failed()
+    house.ledger.record(caller.actor, "verify", person.id, outcome=_outcome(decision))
+    return decision
+
+
+def identified(caller: Caller, asked: bodies.IdentifyBody) -> Identification:
+    """Identify in one of the threads, and write down who was recognised."""
+    house, policy = caller.house, Policy(asked.live)
+    answer = house.engine.identify(
+        asked.image, fpir=asked.fpir, candidates=asked.candidates, live=policy
+    )
+    people: list[str] = [face.person.id for face in answer.faces if face.person]
+    for person in people or [""]:
+        outcome = "recognized" if person else "not recognized"
+        house.ledger.record(
+            caller.actor, "identify", person, outcome=outcome, faces=len(answer.faces)
+        )
+    return answer
+
+
+def _outcome(decision: Decision) -> str:
+    if decision.accepted:
+        return "same"
+    return "not live" if decision.matched else "different"

@@ -1,0 +1,250 @@
+"""What the person at the desk looks at: gallery, operating points, audit, keys, the session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from visavis.errors import Forbidden, Unauthenticated
+from visavis.gallery.access import Role
+from visavis.service import answers, bodies
+from visavis.service.bodies import admitted, described
+from visavis.service.state import House, State, state_of
+from visavis.service.who import COOKIE, Caller, Doorkeeper, needs, own_origin
+from visavis.spelling import SCHEMA
+
+if TYPE_CHECKING:
+    from visavis.gallery.access import ApiKey, ConsoleSession
+
+router = APIRouter()
+_READ, _ADMIN = needs(Role.READ), needs(Role.ADMIN)
+_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+
+
+@router.get("/gallery", response_model=answers.GalleryAnswer, tags=["gallery"])
+async def gallery(request: Request, caller: Caller = _READ) -> Any:  # noqa: ANN401
+    """Say what the gallery holds."""
+    info = await state_of(request).work.run(caller.house.gallery.info)
+    return {
+        "schema": SCHEMA,
+        "id": info.id,
+        "schema_version": info.schema_version,
+        "encoder": info.encoder,
+        "encoder_name": info.encoder_name,
+        "people": info.people,
+        "templates": info.templates,
+        "photographs": info.photographs,
+        "bytes": info.bytes_on_disk,
+        "created": info.created.isoformat(),
+        "writable": info.writable,
+    }
+
+
+@router.get("/operating-points", response_model=answers.PointsAnswer, tags=["gallery"])
+async def points(
+    request: Request,
+    caller: Caller = _READ,
+    gallery_size: Annotated[int | None, Query(ge=1, le=10**10)] = None,
+) -> Any:  # noqa: ANN401
+    """Say what each error rate takes: tau, for a claim and for a gallery of a size."""
+    return await state_of(request).work.run(_points, caller.house, gallery_size)
+
+
+@router.get("/audit", response_model=answers.AuditEntries, tags=["audit"])
+async def audit(
+    request: Request,
+    caller: Caller = _ADMIN,
+    person: Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")] = None,
+    newest: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Any:  # noqa: ANN401
+    """Show the newest entries of the audit log; of one person, by id, or of all."""
+
+    def read() -> list[dict[str, Any]]:
+        log = caller.house.gallery.audit
+        return [entry.as_dict() for entry in log.entries(subject=person, newest=newest)]
+
+    return {"schema": SCHEMA, "entries": await state_of(request).work.run(read)}
+
+
+@router.get("/audit/verify", response_model=answers.AuditVerified, tags=["audit"])
+async def verify_audit(
+    request: Request,
+    caller: Caller = _ADMIN,
+    anchor: Annotated[str | None, Query(max_length=100)] = None,
+) -> Any:  # noqa: ANN401
+    """Find any entry that was changed, dropped or moved."""
+    report = await state_of(request).work.run(caller.house.gallery.audit.verify, anchor)
+    faults = [{"entry": f.number, "kind": f.kind, "message": f.message} for f in report.faults]
+    return {
+        "schema": SCHEMA,
+        "intact": report.intact,
+        "entries": report.entries,
+        "signed": report.signed,
+        "anchor": report.anchor,
+        "faults": faults,
+    }
+
+
+@router.get("/keys", response_model=answers.KeysAnswer, tags=["keys"])
+async def keys(request: Request, caller: Caller = _ADMIN) -> Any:  # noqa: ANN401
+    """List every API key; never a secret."""
+    found = await state_of(request).work.run(caller.house.gallery.access.keys)
+    return {"schema": SCHEMA, "keys": [key_json(key) for key in found]}
+
+
+@router.post(
+    "/keys",
+    status_code=201,
+    response_model=answers.NewKeyAnswer,
+    tags=["keys"],
+    openapi_extra=described(bodies.KeyBody),
+)
+async def make_key(request: Request, caller: Caller = _ADMIN) -> Any:  # noqa: ANN401
+    """Make an API key of this gallery; its secret is answered once, here."""
+
+    def make(asked: bodies.KeyBody) -> tuple[ApiKey, str]:
+        with caller.acting():
+            access = caller.house.gallery.access
+            return access.make_key(asked.name, asked.roles, asked.expires)
+
+    async with admitted(request, bodies.KeyBody) as asked:
+        key, secret = await state_of(request).work.run(make, asked)
+    return {"schema": SCHEMA, "key": key_json(key), "secret": secret}
+
+
+@router.delete("/keys/{key}", response_model=answers.OneKeyAnswer, tags=["keys"])
+async def revoke_key(request: Request, key: str, caller: Caller = _ADMIN) -> Any:  # noqa: ANN401
+    """Let a key open nothing from now on."""
+
+    def revoke() -> ApiKey:
+        with caller.acting():
+            return caller.house.gallery.access.revoke_key(key)
+
+    gone = await state_of(request).work.run(revoke)
+    keeper: Doorkeeper = request.app.state.doorkeeper
+    keeper.forget()
+    return {"schema": SCHEMA, "key": key_json(gone)}
+
+
+@router.post(
+    "/session",
+    response_model=answers.SessionAnswer,
+    tags=["session"],
+    openapi_extra=described(bodies.LoginBody),
+)
+async def log_in(request: Request, response: Response) -> Any:  # noqa: ANN401
+    """Begin a console session with an API key."""
+    state = state_of(request)
+    if not own_origin(request):
+        raise Forbidden("this came from a page of another site")
+    host = request.client.host if request.client else "?"
+    async with admitted(request, bodies.LoginBody) as asked:
+        found = await state.work.run(state.key_of, asked.key.strip())
+        if found is None:
+            state.rates.take(f"address {host}")
+            raise Unauthenticated("this key opens nothing: it is wrong, expired or revoked")
+        house, key = found
+        session, secret = await state.work.run(house.gallery.access.begin_session, key.id)
+    _give(response, state, secret)
+    return session_json(state, Caller(house, key, session), session)
+
+
+@router.get("/session", response_model=answers.SessionAnswer, tags=["session"])
+async def session(request: Request, response: Response) -> Any:  # noqa: ANN401
+    """Say who the browser is; where the service runs open, begin a session."""
+    state = state_of(request)
+    keeper: Doorkeeper = request.app.state.doorkeeper
+    caller = await keeper.caller(request)
+    if caller is None or not own_origin(request):
+        raise Unauthenticated("log in first")
+    if caller.session is None:
+        if caller.key is not None:
+            raise Unauthenticated("a key alone has no session; log in with it")
+        begin = caller.house.gallery.access.begin_session
+        begun, secret = await state.work.run(begin, "")
+        _give(response, state, secret)
+        return session_json(state, caller, begun)
+    return session_json(state, caller, caller.session)
+
+
+@router.delete("/session", status_code=204, tags=["session"])
+async def log_out(request: Request, caller: Caller = needs(Role.READ)) -> Response:  # noqa: B008
+    """End the console session."""
+    secret = request.cookies.get(COOKIE, "")
+    await state_of(request).work.run(caller.house.gallery.access.end_session, secret)
+    gone = Response(status_code=204)
+    gone.delete_cookie(COOKIE, path="/")
+    return gone
+
+
+def key_json(key: ApiKey) -> dict[str, Any]:
+    """Spell a key, without its secret."""
+    return {
+        "id": key.id,
+        "name": key.name,
+        "roles": sorted(key.roles),
+        "created": key.created.isoformat(),
+        "expires": key.expires and key.expires.isoformat(),
+        "last_used": key.last_used and key.last_used.isoformat(),
+        "revoked": key.revoked and key.revoked.isoformat(),
+    }
+
+
+def session_json(state: State, caller: Caller, session: ConsoleSession) -> dict[str, Any]:
+    """Spell a session, without its cookie."""
+    return {
+        "schema": SCHEMA,
+        "roles": caller.roles,
+        "gallery": caller.house.name,
+        "csrf": session.csrf,
+        "open": state.config.open,
+    }
+
+
+def _give(response: Response, state: State, secret: str) -> None:
+    response.set_cookie(
+        COOKIE,
+        secret,
+        httponly=True,
+        samesite="strict",
+        secure=state.config.secure,
+        path="/",
+    )
+
+
+def _points(house: House, size: int | None) -> dict[str, Any]:
+    engine = house.engine
+    curve, size = engine.curve, size or max(1, house.gallery.template_count)
+    claims, searches = [], []
+    for rate in _RATES:
+        if not rate <= curve.points[0].fmr:
+            continue
+        point = curve.verification(rate)
+        claims.append(
+            {
+                "fmr": rate,
+                "fmr_upper": point.fmr_upper,
+                "tau": round(point.tau, 6),
+                "extrapolated": point.extrapolated,
+            }
+        )
+        found = curve.identification(rate, size)
+        searches.append(
+            {"fpir": rate, "tau": round(found.tau, 6), "extrapolated": found.extrapolated}
+        )
+    return {
+        "schema": SCHEMA,
+        "encoder": engine.encoder.id,
+        "encoder_name": engine.encoder.name,
+        "tuned_on": curve.tuned_on,
+        "pairs": curve.pairs,
+        "gallery_size": size,
+        "defaults": {"fmr": engine.config.fmr, "fpir": engine.config.fpir},
+        "verification": claims,
+        "identification": searches,
+        "curve": [
+            {"fmr": p.fmr, "tau": round(p.tau, 6), "lower": p.lower, "upper": p.upper}
+            for p in curve.points
+        ],
+    }

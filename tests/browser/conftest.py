@@ -1,0 +1,192 @@
+"""A browser with a camera before the real service: Debian's Chromium, driven by Playwright.
+
+The camera plays a film made of the demo's portraits. Screenshots go to the folder of VISAVIS_SHOTS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from playwright.sync_api import sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+CHROMIUM = Path("/usr/bin/chromium")
+VISAVIS = Path(sys.executable).parent / "visavis"
+PATIENCE = 15_000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+            if not CHROMIUM.exists():
+                why = f"there is no {CHROMIUM}: apt-get install chromium"
+                item.add_marker(pytest.mark.skip(reason=why))
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running service, and a key of each kind that opens it."""
+
+    url: str
+    keys: dict[str, str]
+    gallery: Path
+
+    def ask(self, method: str, path: str, **more) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.keys['admin']}"}
+        answer = httpx.request(method, self.url + path, headers=headers, timeout=30, **more)
+        answer.raise_for_status()
+        return answer
+
+    def enrol(self, name: str, photograph: Path, **more: str) -> str:
+        """Enrol somebody whom the test does not enrol by hand; gives the id."""
+        files = {"images": photograph.read_bytes()}
+        data = {"name": name, "force": "true", **more}
+        return self.ask("POST", "/v1/people", data=data, files=files).json()["person"]["id"]
+
+
+@pytest.fixture(scope="session")
+def site(data_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    gallery = folder / "people.db"
+    keys = {role: made_key(role, gallery) for role in ("identify", "read", "admin")}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [VISAVIS, "serve", "--gallery", gallery, "--port", str(port)]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen([str(part) for part in command], stdout=log, stderr=log) as process,
+    ):
+        url = f"http://127.0.0.1:{port}"
+        try:
+            wait_for(url, process, folder / "log")
+            yield Site(url, keys, gallery)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def made_key(role: str, gallery: Path) -> str:
+    command = [VISAVIS, "keys", "create", role, "--role", role, "--gallery", gallery, "--json"]
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)["secret"]
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        assert process.poll() is None, log.read_text("utf-8")
+        try:
+            if httpx.get(f"{url}/ready", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError(log.read_text("utf-8"))
+
+
+def filmed(portrait: Path, film: Path) -> Path:
+    """Write a film of somebody who sits before a camera, nearly still, as MJPEG."""
+    pixels = cv2.imread(str(portrait))
+    side = min(pixels.shape[0], pixels.shape[1] * 3 // 4)
+    shown = cv2.resize(pixels[:side, : side * 4 // 3], (640, 480), interpolation=cv2.INTER_AREA)
+    with film.open("wb") as file:
+        for step in range(30):
+            angle = 2 * np.pi * step / 30
+            moved = np.float32([[1, 0, 3 * np.cos(angle)], [0, 1, 2 * np.sin(angle)]])
+            frame = cv2.warpAffine(shown, moved, (640, 480), borderMode=cv2.BORDER_REPLICATE)
+            file.write(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
+    return film
+
+
+@pytest.fixture(scope="session")
+def film(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return filmed(photographs["obama.jpg"], tmp_path_factory.mktemp("film") / "obama.mjpeg")
+
+
+@pytest.fixture(scope="module")
+def browser(film: Path) -> Iterator[Browser]:
+    """Of a module: while Playwright runs, nothing else in this process may run asyncio."""
+    flags = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM),
+            args=[*flags, f"--use-file-for-fake-video-capture={film}"],
+        )
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Desk:
+    """Somebody who sits at the console.
+
+    Attributes
+    ----------
+    faults
+        What the browser complained of: broken scripts, refused resources, dialogs of scripts.
+    """
+
+    site: Site
+    context: BrowserContext
+    page: Page
+    faults: list[str] = field(default_factory=list)
+
+    def log_in(self, role: str = "admin") -> None:
+        self.go("/login")
+        self.page.get_by_label("API key").fill(self.site.keys[role])
+        self.page.get_by_role("button", name="Log in").click()
+        self.page.get_by_role("button", name="Log out").wait_for()
+        self.page.locator("main:not([aria-busy])").wait_for()
+
+    def go(self, path: str) -> None:
+        self.page.goto(self.site.url + path)
+        self.page.locator("main:not([aria-busy])").wait_for()
+
+
+@pytest.fixture
+def desk(site: Site, browser: Browser) -> Iterator[Desk]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    sitting = Desk(site, context, page)
+    page.on("pageerror", lambda error: sitting.faults.append(f"script: {error}"))
+    page.on("dialog", lambda dialog: (sitting.faults.append(dialog.message), dialog.dismiss()))
+    page.on("console", lambda said: heard(said, sitting.faults))
+    yield sitting
+    context.close()
+    assert not sitting.faults
+
+
+def heard(said, faults: list[str]) -> None:
+    """Keep what is wrong with the page; an answer that refuses is no fault of it."""
+    if (
+        said.type in {"error", "warning"}
+        and "the server responded with a status of 4" not in said.text
+    ):
+        faults.append(said.text)
+
+
+@pytest.fixture(scope="session")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots are put."""
+    told = os.environ.get("VISAVIS_SHOTS")
+    folder = Path(told) if told else tmp_path_factory.mktemp("shots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,249 @@
+"""Who gets in: keys by role and gallery, sessions, pages of other sites, and how often."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from starlette.testclient import TestClient
+
+from visavis.errors import ServiceUnprotected, TooManyRequests
+from visavis.gallery import Gallery
+from visavis.service.app import create
+from visavis.service.config import ServiceConfig
+from visavis.service.limiting import RateLimit
+
+ROUTES = {
+    "read": [
+        ("GET", "/v1/people"),
+        ("GET", "/v1/people/nobody"),
+        ("GET", "/v1/gallery"),
+        ("GET", "/v1/operating-points"),
+        ("GET", "/metrics"),
+    ],
+    "identify": [
+        ("POST", "/v1/compare"),
+        ("POST", "/v1/verify"),
+        ("POST", "/v1/identify"),
+        ("POST", "/v1/liveness"),
+        ("POST", "/v1/faces"),
+    ],
+    "enroll": [
+        ("POST", "/v1/people"),
+        ("PATCH", "/v1/people/nobody"),
+        ("POST", "/v1/people/nobody/templates"),
+    ],
+    "admin": [
+        ("DELETE", "/v1/people/nobody"),
+        ("GET", "/v1/people/nobody/erasure"),
+        ("GET", "/v1/audit"),
+        ("GET", "/v1/audit/verify"),
+        ("GET", "/v1/keys"),
+        ("POST", "/v1/keys"),
+        ("DELETE", "/v1/keys/12345678"),
+    ],
+}
+MAY = {
+    "read": {"read"},
+    "identify": {"identify"},
+    "enroll": {"read", "identify", "enroll"},
+    "admin": {"read", "identify", "enroll", "admin"},
+}
+EVERY = [(role, *route) for role, routes in ROUTES.items() for route in routes]
+
+
+@pytest.mark.parametrize(("wanted", "method", "address"), EVERY)
+def test_each_address_takes_its_role_and_no_other(served, wanted, method, address):
+    for role, may in MAY.items():
+        status = served.ask(role, method, address).status_code
+        assert (status == 403) == (wanted not in may), (role, status)
+        assert status not in {401, 500}
+    for stranger in ("other", "revoked"):
+        assert served.ask(stranger, method, address).status_code == 401
+    for header in ("", "Bearer", "Bearer vv_x", f"Basic {served.keys['admin']}"):
+        answer = served.client.request(method, address, headers={"Authorization": header})
+        assert answer.status_code == 401
+        assert answer.json()["error"]["code"] == "unauthenticated"
+
+
+def test_every_address_of_the_document_is_in_the_table(served):
+    paths = served.client.get("/v1/openapi.json").json()["paths"]
+    free = {"/health", "/ready", "/v1/session"}
+    documented = {(m.upper(), p) for p, ways in paths.items() for m in ways if p not in free}
+    in_table = {
+        (m, a.replace("nobody", "{person}").replace("12345678", "{key}")) for _, m, a in EVERY
+    }
+    assert {each for each in documented if each[1].startswith(("/v1", "/metrics"))} == in_table
+
+
+def test_a_key_is_made_listed_and_revoked(served):
+    made = served.ask("admin", "POST", "/v1/keys", json={"name": "gate", "roles": ["identify"]})
+    assert made.status_code == 201
+    key, secret = made.json()["key"], made.json()["secret"]
+    as_it = {"Authorization": f"Bearer {secret}"}
+    assert served.client.get("/v1/people", headers=as_it).status_code == 403
+    listed = served.ask("admin", "GET", "/v1/keys").text
+    assert key["id"] in listed
+    assert secret.rpartition("_")[2] not in listed
+    assert secret.rpartition("_")[2].encode() not in served.gallery.read_bytes()
+    gone = served.ask("admin", "DELETE", f"/v1/keys/{key['id']}").json()["key"]
+    assert gone["revoked"]
+    assert served.client.get("/v1/people", headers=as_it).status_code == 401
+    assert served.ask("admin", "DELETE", f"/v1/keys/{'0' * 32}").status_code == 404
+
+
+def test_a_key_that_expires_opens_nothing_more(served, settings):
+    past = {"name": "old", "roles": ["read"], "expires": "2001-01-01T00:00:00Z"}
+    assert served.ask("admin", "POST", "/v1/keys", json=past).status_code == 422
+    with Gallery.open(served.gallery, keys=settings.keys) as gallery:
+        from datetime import UTC, datetime, timedelta  # noqa: PLC0415
+
+        soon = datetime.now(UTC) + timedelta(milliseconds=50)
+        _, secret = gallery.access.make_key("soon over", ["read"], soon)
+        import time  # noqa: PLC0415
+
+        time.sleep(0.1)
+        assert gallery.access.key_of(secret) is None
+
+
+class Browser:
+    """A browser that logged in."""
+
+    def __init__(self, served, role):
+        self.client = TestClient(served.client.app, base_url="http://localhost")
+        answer = self.client.post("/v1/session", json={"key": served.keys[role]})
+        assert answer.status_code == 200, answer.text
+        self.cookie = answer.headers["set-cookie"]
+        self.csrf = answer.json()["csrf"]
+
+
+@pytest.fixture
+def desk(served):
+    return Browser(served, "admin")
+
+
+def test_a_session_s_cookie_is_out_of_reach_of_scripts_and_other_sites(desk):
+    assert "HttpOnly" in desk.cookie
+    assert "SameSite=strict" in desk.cookie
+    assert "Path=/" in desk.cookie
+
+
+def test_a_session_changes_nothing_without_the_page_s_token(desk):
+    body = {"name": "by a form", "roles": ["read"]}
+    assert desk.client.get("/v1/keys").status_code == 200
+    for headers in ({}, {"X-CSRF-Token": "wrong"}):
+        refused = desk.client.post("/v1/keys", json=body, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")
+    headers = {"X-CSRF-Token": desk.csrf}
+    assert desk.client.post("/v1/keys", json=body, headers=headers).status_code == 201
+    for evil in (
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:9999"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ):
+        assert desk.client.get("/v1/keys", headers=evil).status_code == 403
+        refused = desk.client.post("/v1/keys", json=body, headers={**headers, **evil})
+        assert refused.status_code == 403
+    own = {**headers, "Origin": "http://localhost"}
+    assert desk.client.post("/v1/keys", json=body, headers=own).status_code == 201
+
+
+def test_a_session_ends_when_it_is_told_to_and_when_its_key_is_revoked(served, desk):
+    headers = {"X-CSRF-Token": desk.csrf}
+    assert desk.client.get("/v1/session").json()["roles"] == ["read", "identify", "enroll", "admin"]
+    secret = desk.client.cookies["visavis_session"]
+    assert desk.client.delete("/v1/session", headers=headers).status_code == 204
+    desk.client.cookies.set("visavis_session", secret)
+    assert desk.client.get("/v1/session").status_code == 401
+    made = served.ask("admin", "POST", "/v1/keys", json={"name": "t", "roles": ["admin"]}).json()
+    served.keys["temporary"] = made["secret"]
+    other = Browser(served, "temporary")
+    assert other.client.get("/v1/people").status_code == 200
+    served.ask("admin", "DELETE", f"/v1/keys/{made['key']['id']}")
+    assert other.client.get("/v1/people").status_code == 401
+
+
+def test_a_wrong_key_begins_no_session(served):
+    for key in ("", "vv_", served.keys["other"], served.keys["revoked"], served.keys["read"][:-1]):
+        assert served.client.post("/v1/session", json={"key": key}).status_code == 401
+    evil = {"Origin": "http://evil.example"}
+    body = {"key": served.keys["read"]}
+    assert served.client.post("/v1/session", json=body, headers=evil).status_code == 403
+
+
+def test_without_keys_only_this_machine_s_own_pages_are_answered(opened):
+    assert opened.get("/v1/people").status_code == 200
+    for evil in ({"Host": "rebound.example"}, {"Origin": "http://evil.example"}):
+        assert opened.get("/v1/people", headers=evil).status_code == 403
+        assert opened.delete("/v1/people/x", headers=evil).status_code == 403
+    session = opened.get("/v1/session").json()
+    assert session["open"]
+    assert opened.delete("/v1/people/x").status_code == 403, "a page must send its token"
+    token = {"X-CSRF-Token": session["csrf"]}
+    assert opened.delete("/v1/people/x", headers=token).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "unsafe",
+    [
+        {"host": "0.0.0.0", "open": True},
+        {"host": "0.0.0.0"},
+        {"host": "door.example"},
+        {"host": "::", "open": True, "tls_certificate": "c", "tls_key": "k"},
+    ],
+)
+def test_it_does_not_start_unprotected(unsafe):
+    with pytest.raises(ServiceUnprotected):
+        ServiceConfig(("people.db",), **unsafe)
+
+
+def test_it_does_not_start_where_nobody_has_a_key(settings, tmp_path):
+    app = create(ServiceConfig((str(tmp_path / "new.db"),), threads=1), settings)
+    with pytest.raises(ServiceUnprotected, match="keys create"), TestClient(app):
+        pass
+
+
+def test_somebody_is_tried_five_times_and_then_one_waits(served, photographs):
+    body = {"name": "Tried", "images": [base64.b64encode(photographs["obama.jpg"].read_bytes())]}
+    body["images"] = [each.decode() for each in body["images"]]
+    made = served.ask("enroll", "POST", "/v1/people", json=body).json()["person"]
+    wrong = base64.b64encode(photographs["biden.jpg"].read_bytes()).decode()
+    right = body["images"][0]
+    ask = lambda role, image: served.ask(  # noqa: E731
+        role, "POST", "/v1/verify", json={"person": made["id"], "image": image}
+    )
+    for _ in range(5):
+        assert ask("identify", wrong).json()["accepted"] is False
+    waits = ask("identify", right)
+    assert (waits.status_code, waits.json()["error"]["code"]) == (429, "too_many_attempts")
+    assert 100 < int(waits.headers["retry-after"]) <= 180
+    assert ask("enroll", right).json()["accepted"], "another key's tries are its own"
+    served.ask("admin", "DELETE", f"/v1/people/{made['id']}")
+    left = served.ask("admin", "GET", f"/v1/people/{made['id']}/erasure").json()
+    assert left["leftovers"] == []
+
+
+def test_who_may_not_list_people_learns_no_names(served, photographs):
+    image = photographs["obama.jpg"].read_bytes()
+    served.ask("enroll", "POST", "/v1/people", data={"name": "Ottoline"}, files={"images": image})
+    asked = {"data": {"person": "Otoline"}, "files": {"image": image}}
+    blind = served.ask("identify", "POST", "/v1/verify", **asked)
+    assert "Ottoline" not in blind.text
+    assert "Ottoline" in served.ask("enroll", "POST", "/v1/verify", **asked).text
+    served.ask("admin", "DELETE", "/v1/people/Ottoline")
+
+
+def test_a_rate_is_kept_and_refills():
+    now = 0.0
+    limit = RateLimit(60, lambda: now)
+    for _ in range(15):
+        limit.take("a")
+    with pytest.raises(TooManyRequests) as refused:
+        limit.take("a")
+    assert 0 < refused.value.seconds <= 1
+    limit.take("b")
+    now = 1.0
+    limit.take("a")
+    with pytest.raises(TooManyRequests):
+        limit.take("a")
