@@ -735,3 +735,23 @@ def test_the_precision_is_part_of_the_id(store):
     sface = store.manifest("sface")
     ids = {store.encoder_id(sface, precision) for precision in store.precisions(sface)}
     assert len(ids) == len(store.precisions(sface))
+
+
+ALONE = """
+import sys
+from visavis.engine import Engine
+reached = []
+sys.addaudithook(lambda what, told: reached.append(what) if what in HOOKS else None)
+Engine.open()
+assert "openvino" in sys.modules
+assert "openvino_telemetry" not in sys.modules, "OpenVINO would tell its maker of this"
+assert not reached, reached
+"""
+
+
+def test_opening_the_networks_tells_nobody(tmp_path):
+    hooks = 'HOOKS = ("os.fork", "socket.connect", "socket.getaddrinfo", "subprocess.Popen")'
+    done = subprocess.run(
+        [sys.executable, "-c", hooks + ALONE], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visavis.models.runtime import openvino_core
+from visavis.models.runtime import openvino, openvino_core
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ class IntegerProducts:
     """
 
     def __init__(self, rows: int, length: int, width: int) -> None:
-        import openvino as ov  # noqa: PLC0415
+        ov = openvino()
 
         config = {
             "INFERENCE_NUM_THREADS": 1,
@@ -87,7 +87,7 @@ class IntegerProducts:
 
 def _network(rows: int, length: int, width: int) -> Any:  # noqa: ANN401 (ov.Model)
     """Build the product, with what makes OpenVINO choose its int8 kernels."""
-    import openvino as ov  # noqa: PLC0415
+    ov = openvino()
     from openvino import opset13 as op  # noqa: PLC0415
 
     def scaled(source: Any, by: float) -> Any:  # noqa: ANN401 (ov.Node)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,8 +72,25 @@ class Runtime(Protocol):
         """Load a baked file; raises ModelRefused when it cannot be run."""
 
 
+_ABSENT: Any = object()
+_IMPORTING = threading.RLock()
 _ONE = threading.Lock()
 _CORES: dict[int, Any] = {}
+
+
+def openvino() -> Any:  # noqa: ANN401 (the module)
+    """Import OpenVINO without the part that tells its maker of every import, over the network."""
+    with _IMPORTING:
+        kept = sys.modules.get("openvino_telemetry", _ABSENT)
+        # None there makes its import fail, which OpenVINO takes for "not installed".
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+        try:
+            return importlib.import_module("openvino")
+        finally:
+            if kept is _ABSENT:
+                del sys.modules["openvino_telemetry"]
+            else:
+                sys.modules["openvino_telemetry"] = kept
 
 
 def openvino_core() -> Any:  # noqa: ANN401 (ov.Core)
@@ -82,7 +101,7 @@ def openvino_core() -> Any:  # noqa: ANN401 (ov.Core)
     order they came, the next Ctrl-C is a segmentation fault (seen with OpenVINO 2026.4.1). A forked
     child gets a Core of its own.
     """
-    import openvino as ov  # noqa: PLC0415
+    ov = openvino()
 
     with _ONE:
         if os.getpid() not in _CORES:
@@ -101,7 +120,7 @@ class OpenVino:
 
     def bake(self, onnx: Path, table: Path | None, shape: Preprocessing, out: Path) -> None:
         """Write an IR file whose input is uint8 RGB, quantised when ``table`` is given."""
-        import openvino as ov  # noqa: PLC0415
+        ov = openvino()
         from openvino.preprocess import ColorFormat, PrePostProcessor  # noqa: PLC0415
 
         from visavis.models.quantize import quantize, read_table  # noqa: PLC0415
@@ -176,7 +195,7 @@ def _compiling(cache: Path) -> Iterator[None]:
 
 class _OpenVinoSession:
     def __init__(self, compiled: list[Any]) -> None:  # ov.CompiledModel
-        import openvino as ov  # noqa: PLC0415
+        ov = openvino()
 
         self._compiled = itertools.cycle(compiled)
         self._outputs = len(compiled[0].outputs)

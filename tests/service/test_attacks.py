@@ -1,0 +1,343 @@
+"""What is sent to break in or break it: bad pictures, bombs, slow and huge bodies, odd names."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import socket
+import struct
+import threading
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+
+from visavis.gallery import Gallery
+from visavis.service.app import create
+from visavis.service.config import ServiceConfig, ServiceLimits
+
+FORM = "multipart/form-data; boundary=b"
+PICTURES = ("/v1/identify", "/v1/faces")
+
+
+def jpeg(pixels, **how) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", **how)
+    return out.getvalue()
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        whole = kind + data
+        return struct.pack(">I", len(data)) + whole + struct.pack(">I", zlib.crc32(whole))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def bad_pictures(portrait: bytes) -> dict[str, tuple[bytes, str]]:
+    grey = np.full((300, 300), 128, np.uint8)
+    return {
+        "empty": (b"", "image_unreadable"),
+        "text": (b"hello, I am no picture", "image_unreadable"),
+        "truncated": (portrait[:200], "image_unreadable"),
+        "pixel bomb": (png_that_claims(60_000, 60_000), "image_too_large"),
+        "zip bomb": (zlib.compress(bytes(1 << 20)), "image_unreadable"),
+        "tiny": (jpeg(np.zeros((3, 3, 3), np.uint8)), "image_too_small"),
+        "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image_unreadable"),
+        "script": (b"<script>alert(1)</script>", "image_unreadable"),
+        "no face": (jpeg(np.dstack([grey] * 3)), "no_face_found"),
+    }
+
+
+@pytest.fixture
+def portrait(photographs):
+    return photographs["obama.jpg"].read_bytes()
+
+
+@pytest.mark.parametrize("kind", bad_pictures(b"\xff\xd8\xff" + bytes(500)))
+def test_every_bad_picture_has_its_code_and_no_500(served, portrait, kind):
+    data, code = bad_pictures(portrait)[kind]
+    as_json = base64.b64encode(data).decode()
+    for address in PICTURES:
+        for sent in ({"files": {"image": data}}, {"json": {"image": as_json}}):
+            answer = served.ask("identify", "POST", address, **sent)
+            if code == "no_face_found":
+                assert (answer.status_code, answer.json()["faces"]) == (200, [])
+                continue
+            assert answer.status_code in {413, 422}, answer.text
+            assert answer.json()["error"]["code"] == code
+    enrolled = served.ask(
+        "enroll", "POST", "/v1/people", data={"name": "Bad"}, files={"images": data}
+    )
+    assert enrolled.json()["error"]["code"] == code
+    assert served.ask("read", "GET", "/v1/people").json()["total"] == 0
+
+
+def test_odd_pictures_are_read_all_the_same(served, portrait):
+    upright = Image.open(io.BytesIO(portrait))
+    odd = {}
+    for name, picture, how in (
+        ("cmyk", upright.convert("CMYK"), {"format": "JPEG"}),
+        ("grey", upright.convert("L"), {"format": "PNG"}),
+        ("palette", upright.convert("P"), {"format": "PNG"}),
+        ("transparent", upright.convert("RGBA"), {"format": "PNG"}),
+        ("webp", upright, {"format": "WEBP"}),
+    ):
+        out = io.BytesIO()
+        picture.save(out, **how)
+        odd[name] = out.getvalue()
+    for name, data in odd.items():
+        seen = served.ask("identify", "POST", "/v1/faces", files={"image": data})
+        assert len(seen.json()["faces"]) == 1, name
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"", "application/json", 422),
+        (b"{", "application/json", 422),
+        (b"[]", "application/json", 422),
+        (b"null", "application/json", 422),
+        (b'{"image": 7}', "application/json", 422),
+        (b'{"image": "!"}', "application/json", 422),
+        (b'{"image": ["a"]}', "application/json", 422),
+        (b'{"image": "AAAA", "sudo": true}', "application/json", 422),
+        (b'{"image": "AAAA", "fpir": NaN}', "application/json", 422),
+        (b'{"image": "AAAA", "fpir": 1e400}', "application/json", 422),
+        (b"\xff\xfe\x00", "application/json", 422),
+        (b"[" * 100_000, "application/json", 422),
+        (b'{"image": ' + b'"' + b"A" * (5 << 20) + b'"}', "application/json", 413),
+        (b"image=x", "application/x-www-form-urlencoded", 415),
+        (b"<xml/>", "application/xml", 415),
+        (b"x", "", 415),
+        (b"x", "multipart/form-data", 422),
+        (b"x", "multipart/form-data; boundary=", 422),
+        (b"--b\r\n", FORM, 422),
+        (
+            b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--",
+            "multipart/form-data; boundary=b",
+            422,
+        ),
+        (b"--b\r\n\xff\xfe: \x00\r\n\r\nx\r\n--b--", "multipart/form-data; boundary=b", 422),
+    ],
+)
+def test_bodies_that_make_no_sense_are_refused_in_one_shape(served, body, kind, status):
+    headers = {"Content-Type": kind} if kind else {}
+    answer = served.ask("identify", "POST", "/v1/identify", content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) == {"schema", "error"}
+    assert set(answer.json()["error"]) == {"code", "message"}
+
+
+def test_too_many_photographs_are_refused(served, portrait):
+    files = [("images", portrait[:2000])] * 6
+    answer = served.ask("identify", "POST", "/v1/liveness", files=files)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+    body = {"images": ["AAAA"] * 6}
+    answer = served.ask("identify", "POST", "/v1/liveness", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+
+
+NAMES = [
+    "../../etc/passwd",
+    "..\\..\\boot.ini",
+    "<script>alert(1)</script>",
+    "'; DROP TABLE person; --",
+    "%2e%2e%2f",
+    "{{7*7}}",
+    "Robert/Bobby",
+    "தமிழ் பெயர்",
+    "a" * 200,
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_look_like_paths_or_scripts_are_names(served, portrait, name):
+    made = served.ask(
+        "enroll", "POST", "/v1/people", data={"name": name}, files={"images": portrait}
+    )
+    assert made.status_code == 201, made.text
+    person = made.json()["person"]
+    found = served.ask("read", "GET", "/v1/people", params={"search": name}).json()
+    assert [each["name"] for each in found["people"]] == [name]
+    claimed = {"data": {"person": name}, "files": {"image": portrait}}
+    assert served.ask("identify", "POST", "/v1/verify", **claimed).json()["accepted"]
+    assert "text/html" not in made.headers["content-type"]
+    assert served.ask("admin", "DELETE", f"/v1/people/{person['id']}").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "a\x00b", "\u202egnp.exe", "\u200b", "b" * 201])
+def test_names_that_are_none_are_refused(served, portrait, name):
+    body = {"name": name, "images": [base64.b64encode(portrait).decode()]}
+    answer = served.ask("enroll", "POST", "/v1/people", json=body)
+    assert answer.status_code == 422
+    assert served.ask("read", "GET", "/v1/people").json()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/v1/people/..%2f..%2fetc%2fpasswd",
+        "/v1/people/%00",
+        "/v1/people/%ff",
+        "/static/../app.py",
+        "/static/%2e%2e/%2e%2e/app.py",
+        "/v1//people",
+        "/%",
+        "/v1/people/" + "a" * 5000,
+    ],
+)
+def test_odd_addresses_lead_nowhere(served, address):
+    answer = served.ask("admin", "GET", address)
+    assert answer.status_code in {404, 422, 400}, answer.text
+    assert "import" not in answer.text
+
+
+def test_nothing_internal_is_shown_when_the_database_is_gone(served, settings, tmp_path, portrait):
+    base = tmp_path / "gone"
+    base.mkdir()
+    with Gallery.open(base / "people.db", keys=settings.keys) as gallery:
+        _, key = gallery.access.make_key("k", ["admin"])
+    from starlette.testclient import TestClient  # noqa: PLC0415
+
+    app = create(ServiceConfig((str(base / "people.db"),), threads=1), settings)
+    headers = {"Authorization": f"Bearer {key}"}
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/v1/people", headers=headers).status_code == 200
+        for part in base.iterdir():
+            part.rename(part.with_name(f"away-{part.name}"))
+        time.sleep(1.1)
+        answer = client.get("/v1/people", headers=headers)
+        assert answer.status_code in {500, 503}
+        assert str(base) not in answer.text
+        assert "Traceback" not in answer.text
+        assert client.get("/ready").status_code == 503
+        assert client.get("/health").status_code == 200
+        for part in list(base.iterdir()):
+            part.rename(part.with_name(part.name.removeprefix("away-")))
+        files = {"image": portrait}
+        assert client.post("/v1/identify", files=files, headers=headers).status_code == 200
+        assert client.get("/ready").status_code == 200
+
+
+class Running(uvicorn.Server):
+    """A real server on a real port, in a thread."""
+
+    def __init__(self, app):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        super().__init__(uvicorn.Config(app, log_config=None, access_log=False))
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.run, kwargs={"sockets": [self.socket]})
+        self.thread.start()
+        while not self.started:
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_):
+        self.should_exit = True
+        self.thread.join()
+
+    def raw(self, *parts: bytes, pause: float = 0.0) -> bytes:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as line:
+            try:
+                for part in parts:
+                    line.sendall(part)
+                    time.sleep(pause)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            answer = b""
+            while chunk := line.recv(65536):
+                answer += chunk
+            return answer
+
+
+@pytest.fixture(scope="module")
+def hasty(settings, tmp_path_factory):
+    """A service that waits a second for a body, with room for two requests."""
+    base = tmp_path_factory.mktemp("hasty")
+    with Gallery.open(base / "people.db", keys=settings.keys) as gallery:
+        _, key = gallery.access.make_key("k", ["admin"])
+    limits = ServiceLimits(body=1 << 20, queue=1, patience=1.0, rate=0)
+    config = ServiceConfig((str(base / "people.db"),), threads=1, limits=limits)
+    with Running(create(config, settings)) as server:
+        server.key = key
+        yield server
+
+
+def head(server, length: int | None = 1000, key: str | None = None) -> bytes:
+    size = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+    return (
+        b"POST /v1/identify HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nAuthorization: Bearer "
+        + (key or server.key).encode()
+        + b"\r\n"
+        + size
+        + b"\r\n\r\n"
+    )
+
+
+def test_a_slow_body_is_given_up(hasty):
+    began = time.monotonic()
+    answer = hasty.raw(head(hasty), b'{"', b"im", pause=0.1)
+    assert b" 408 " in answer.split(b"\r\n")[0]
+    assert b'"timeout"' in answer
+    assert time.monotonic() - began < 5
+
+
+def test_a_body_without_a_length_is_cut_where_it_is_too_large(hasty):
+    chunk = b"10000\r\n" + bytes(65536) + b"\r\n"
+    answer = hasty.raw(head(hasty, None), *[chunk] * 30)
+    assert b" 413 " in answer.split(b"\r\n")[0]
+
+
+def test_who_has_no_key_is_refused_before_the_body(hasty):
+    answer = hasty.raw(head(hasty, 10**12, "vv_nobody"))
+    assert b" 401 " in answer.split(b"\r\n")[0]
+    answer = hasty.raw(head(hasty, 10**12))
+    assert b" 413 " in answer.split(b"\r\n")[0]
+
+
+def test_more_than_may_wait_are_told_to_come_again(hasty):
+    answers: list[bytes] = []
+
+    def slow() -> None:
+        answers.append(hasty.raw(head(hasty), b"{", pause=0.3))
+
+    crowd = [threading.Thread(target=slow) for _ in range(8)]
+    for each in crowd:
+        each.start()
+    for each in crowd:
+        each.join()
+    lines = [answer.split(b"\r\n")[0] for answer in answers]
+    assert sum(b" 503 " in line for line in lines) >= 5
+    busy = next(answer for answer in answers if b" 503 " in answer.split(b"\r\n")[0])
+    assert b"retry-after: 1" in busy.lower()
+    assert b'"busy"' in busy
+    # And there is room again.
+    assert b" 408 " in hasty.raw(head(hasty)).split(b"\r\n")[0]
+
+
+def test_a_client_that_leaves_takes_nothing_along(hasty, portrait):
+    body = json.dumps({"image": base64.b64encode(portrait).decode()}).encode()
+    for cut in (10, len(body) // 2):
+        with socket.create_connection(("127.0.0.1", hasty.port)) as line:
+            line.sendall(head(hasty, len(body)) + body[:cut])
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", hasty.port)) as line:
+            line.sendall(head(hasty, len(body)) + body[:100])
+    ends = time.monotonic() + 20
+    while len(list(Path("/proc/self/fd").iterdir())) > before + 2:
+        assert time.monotonic() < ends, "connections were left open"
+        time.sleep(0.1)
+    answer = hasty.raw(head(hasty, len(body)) + body)
+    assert b" 200 " in answer.split(b"\r\n")[0]
