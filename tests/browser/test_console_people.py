@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 from playwright.sync_api import expect
@@ -20,6 +21,7 @@ def test_a_wrong_key_is_told_and_a_right_one_leads_to_where_one_wanted_to_go(des
 
 def test_after_logging_out_nothing_is_shown(desk):
     desk.log_in()
+    desk.go("/")
     desk.page.get_by_role("button", name="Log out").click()
     desk.page.wait_for_url("**/login")
     desk.go("/people")
@@ -108,6 +110,34 @@ def test_a_duplicate_is_refused_by_name_and_forced_only_after_that(desk, photogr
     other = re.search(r"/people/(\w+)$", page.url)[1]
     for person in (known, other):
         desk.site.ask("DELETE", f"/v1/people/{person}")
+
+
+def test_photographs_are_dropped_judged_and_left_out(desk, photographs):
+    desk.log_in()
+    page = desk.page
+    desk.go("/people")
+    page.get_by_role("button", name="Enrol somebody").click()
+    page.locator("#enrol input[type=file]").set_input_files(photographs["obama_partial_face.jpg"])
+    expect(page.locator(".thumbs .fine")).to_have_text("Move the whole face into the picture.")
+    page.get_by_role("button", name="Leave out").click()
+    expect(page.locator(".thumbs li")).to_have_count(0)
+    dropped(page, "note.txt", "text/plain", b"no picture")
+    expect(page.locator("#enrol-pictures")).to_contain_text("note.txt is not a picture.")
+    dropped(page, "biden.jpg", "image/jpeg", photographs["biden.jpg"].read_bytes())
+    expect(page.locator(".thumbs .fine")).to_have_text("Good.")
+
+
+def dropped(page, name, kind, data):
+    files = page.evaluate_handle(
+        """([name, kind, data]) => {
+            const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], name, { type: kind }));
+            return transfer;
+        }""",
+        [name, kind, base64.b64encode(data).decode()],
+    )
+    page.locator("#enrol .drop").dispatch_event("drop", {"dataTransfer": files})
 
 
 def test_person_is_renamed_gets_consent_and_another_photograph(desk, photographs):

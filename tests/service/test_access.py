@@ -164,6 +164,14 @@ def test_a_session_ends_when_it_is_told_to_and_when_its_key_is_revoked(served, d
     assert other.client.get("/v1/people").status_code == 401
 
 
+def test_every_role_may_log_out(served):
+    for role in MAY:
+        browser = Browser(served, role)
+        assert browser.client.get("/v1/session").status_code == 200
+        token = {"X-CSRF-Token": browser.csrf}
+        assert browser.client.delete("/v1/session", headers=token).status_code == 204
+
+
 def test_a_wrong_key_begins_no_session(served):
     for key in ("", "vv_", served.keys["other"], served.keys["revoked"], served.keys["read"][:-1]):
         assert served.client.post("/v1/session", json={"key": key}).status_code == 401

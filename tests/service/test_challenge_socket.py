@@ -14,6 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 from visitors import CAMERA, ENROLLED, STRANGER, empty, jpeg, live, on_paper, performer
 
 from visavis.engine import Engine, EngineConfig
+from visavis.errors import GalleryFull
 from visavis.gallery import Gallery
 from visavis.liveness import challenge as challenges
 from visavis.liveness.answer import Guidance, Phrase
@@ -22,7 +23,8 @@ from visavis.service import live as sockets
 from visavis.service import live_challenge
 from visavis.service.app import create
 from visavis.service.config import ServiceConfig, ServiceLimits
-from visavis.service.live_line import DEFAULT_LINE, converse
+from visavis.service.live import converse
+from visavis.service.live_line import DEFAULT_LINE
 from visavis.settings import Settings
 from visavis.spelling import SCHEMA
 
@@ -471,3 +473,53 @@ def test_the_page_holds_nothing_inline(client):
     assert " style=" not in page.text
     assert "onclick" not in page.text
     assert page.text.count("<script") == page.text.count('<script type="module" src="/static/')
+
+
+# What goes wrong inside
+
+
+def test_a_service_that_is_busy_says_so_and_the_door_goes_on(client, bearer, ada, monkeypatch):
+    work = client.app.state.service.work
+    with client.websocket_connect("/v1/door", headers=bearer) as socket:
+        tablet = Tablet(socket)
+        monkeypatch.setattr(work, "most", 0)
+        assert tablet.send(ada[0])["error"]["code"] == "busy"
+        monkeypatch.undo()
+        assert tablet.send(ada[1])["state"] == "looking"
+
+
+def test_a_decision_that_cannot_be_written_opens_nothing(base, bearer, ada, gate, monkeypatch):
+    config = replace(base, webhook=gate.url)
+    with TestClient(create(config, Settings.read({}), secret=SECRET)) as client:
+
+        def full(*_: object, **__: object) -> None:
+            raise GalleryFull("no room in /var/lib/people.db")
+
+        monkeypatch.setattr(client.app.state.service.houses[0].ledger, "record", full)
+        with client.websocket_connect("/v1/door", headers=bearer) as socket:
+            tablet = Tablet(socket)
+            told = [tablet.send(frame) for frame in ada]
+            assert told[-1]["error"]["code"] == "gallery_full"
+            assert "/var/lib" not in told[-1]["error"]["message"]
+            shown = tablet.send(ada[0])
+        assert (shown["state"], shown["name"]) == ("closed", None)
+    assert not gate.came
+
+
+def test_a_fault_of_ours_shows_nothing_internal(client, bearer, ada, monkeypatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret of the house")
+
+    monkeypatch.setattr(sockets.Post, "look", broken)
+    with client.websocket_connect("/v1/door", headers=bearer) as socket:
+        socket.send_bytes(struct.pack("<d", 1.0) + ada[0])
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
+    assert (closed.value.code, closed.value.reason) == (1011, "")
+
+
+def test_open_to_this_machine_is_not_open_to_names_that_lead_here(opened):
+    with opened.websocket_connect("/v1/door", headers={"Host": "localhost"}) as socket:
+        assert Tablet(socket).send(empty())["state"] == "waiting"
+    evil = {"Host": "evil.example", "Origin": "http://evil.example"}
+    assert code_of(opened, "/v1/door", evil) == (4403, "forbidden")

@@ -153,6 +153,8 @@ def test_operating_points_follow_the_gallery_s_size(served):
     for few, many in zip(small["identification"], large["identification"], strict=True):
         assert few["fpir"] == many["fpir"]
         assert few["tau"] > many["tau"]
+    vast = served.ask("read", "GET", "/v1/operating-points?gallery_size=10000000000").json()
+    assert len(vast["identification"]) < len(small["identification"]), "some nobody can vouch for"
     rates = [point["fmr"] for point in small["curve"]]
     assert rates == sorted(rates, reverse=True)
 

@@ -264,13 +264,13 @@ def test_what_is_no_signature_is_none(header):
 
 
 def test_a_message_that_comes_again_does_not_open_again():
-    seen, now = Seen(), time.time()
-    header = sign(SECRET, BODY, now)
-    assert received(SECRET, header, BODY, seen, now=now)["person"]["id"] == "p1"
-    assert received(SECRET, header, BODY, seen, now=now) is None
-    again = sign(SECRET, BODY, now + 5)  # sent again, freshly signed
-    assert received(SECRET, again, BODY, seen, now=now + 5) is None
-    assert received(SECRET, header, BODY, seen, now=now + 1000) is None
+    seen, now, body = Seen(), time.time(), opening().body(10)
+    header = sign(SECRET, body, now)
+    assert received(SECRET, header, body, seen, now=now)["person"]["id"] == "p1"
+    assert received(SECRET, header, body, seen, now=now) is None
+    again = sign(SECRET, body, now + 5)  # sent again, freshly signed
+    assert received(SECRET, again, body, seen, now=now + 5) is None
+    assert received(SECRET, header, body, seen, now=now + 1000) is None
 
 
 def test_a_message_signed_late_does_not_open():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from functools import partial
@@ -10,25 +11,34 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse  # noqa: TC002 - FastAPI reads the signatures
 from starlette.requests import Request  # noqa: TC002
-from starlette.websockets import WebSocket  # noqa: TC002
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from visavis.engine.door import Door, DoorConfig
-from visavis.errors import VisavisError
+from visavis.errors import Forbidden, TooManyRequests, VisavisError
 from visavis.gallery.access import Role
 from visavis.liveness.attempts import Attempts
 from visavis.liveness.policy import Policy
 from visavis.service.live_challenge import FAILURES, Dialogue
-from visavis.service.live_line import converse
+from visavis.service.live_line import DEFAULT_LINE, Ended, Line
 from visavis.service.log import say
+from visavis.service.middleware import _foreign
 from visavis.service.pages import page
+from visavis.service.refusals import said, spelt, status_of
+from visavis.service.state import state_of
 from visavis.service.webhook import Opening
+from visavis.service.who import caller_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from visavis.engine.door import DoorDecision, DoorView
-    from visavis.service.live_line import Frame, Line
+    from visavis.service.live_line import Frame, LineLimits
     from visavis.service.webhook import Delivery
+    from visavis.service.who import Caller
 
 router = APIRouter()
+
+_FAULT = 1011
 
 
 @router.get("/door", include_in_schema=False)
@@ -50,6 +60,69 @@ async def challenge(websocket: WebSocket) -> None:
     if not hasattr(shared, "challenges_failed"):
         shared.challenges_failed = Attempts(FAILURES)
     await converse(websocket, Role.IDENTIFY, partial(_challenged, shared.challenges_failed))
+
+
+async def converse(
+    websocket: WebSocket,
+    role: Role,
+    talk: Callable[[Line], Awaitable[None]],
+    limits: LineLimits = DEFAULT_LINE,
+) -> None:
+    """Let in whom the role allows, talk, and close with a code that says why.
+
+    It is accepted before anything else, since a browser tells its page no reason for a connection
+    that was never made.
+    """
+    await websocket.accept()
+    state, line = state_of(websocket), None
+    try:
+        caller = await _admitted(websocket, role)
+        line = Line(websocket, caller, role, limits)
+        state.sockets.add(line)
+        await talk(line)
+        await _close(websocket, 1000)
+    except WebSocketDisconnect:
+        pass
+    except Ended as ended:
+        await _close(websocket, ended.code, str(ended))
+    except VisavisError as refused:
+        await _refused(websocket, refused)
+    except Exception:  # noqa: BLE001 - whatever it is, it is answered and logged
+        say("unforeseen", logging.ERROR, trace=True, route=websocket.url.path)
+        await _close(websocket, _FAULT)
+    finally:
+        if line is not None:
+            line.let_go()
+            state.sockets.discard(line)
+
+
+async def _admitted(websocket: WebSocket, role: Role) -> Caller:
+    state = state_of(websocket)
+    if _foreign(websocket.scope):
+        raise Forbidden("this service answers to localhost only")
+    caller = await caller_of(websocket, role)
+    if len(state.sockets) >= state.config.limits.sockets:
+        raise TooManyRequests("as many cameras are connected as may be; try again later", 5.0)
+    return caller
+
+
+async def _refused(websocket: WebSocket, refused: VisavisError) -> None:
+    say("refused", route=websocket.url.path, code=refused.code)
+    try:
+        await websocket.send_text(json.dumps(spelt(refused.code, said(refused))))
+    except (RuntimeError, WebSocketDisconnect):
+        return
+    status = status_of(refused)
+    await _close(websocket, _FAULT if status == 500 else 4000 + status, refused.code)
+
+
+async def _close(websocket: WebSocket, code: int, why: str = "") -> None:
+    if WebSocketState.DISCONNECTED in {websocket.client_state, websocket.application_state}:
+        return
+    try:
+        await websocket.close(code, why[:100])
+    except RuntimeError:
+        return  # it was gone already
 
 
 async def _at_the_door(line: Line) -> None:

@@ -10,10 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocketDisconnect
 
 from visavis.errors import (
-    Forbidden,
     GalleryError,
     ImageTooLarge,
     ImageUnreadable,
@@ -23,14 +22,15 @@ from visavis.errors import (
     VisavisError,
 )
 from visavis.service.log import say
-from visavis.service.middleware import _foreign
-from visavis.service.refusals import said, spelt, status_of
+from visavis.service.refusals import said, spelt
 from visavis.service.state import state_of
 from visavis.service.who import caller_of
 from visavis.spelling import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
+
+    from starlette.websockets import WebSocket
 
     from visavis.gallery.access import Role
     from visavis.service.state import State
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-GOING_AWAY, UNSUPPORTED, FAULT = 1001, 1003, 1011
+GOING_AWAY, UNSUPPORTED = 1001, 1003
 IDLE = 4408
 """Close codes of our own are 4000 and the status that HTTP would have."""
 
@@ -221,66 +221,3 @@ class Line:
     async def _send(self, told: dict[str, Any]) -> None:
         text = json.dumps(told, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         await self._websocket.send_text(text)
-
-
-async def converse(
-    websocket: WebSocket,
-    role: Role,
-    talk: Callable[[Line], Awaitable[None]],
-    limits: LineLimits = DEFAULT_LINE,
-) -> None:
-    """Let in whom the role allows, talk, and close with a code that says why.
-
-    It is accepted before anything else, since a browser tells its page no reason for a connection
-    that was never made.
-    """
-    await websocket.accept()
-    state, line = state_of(websocket), None
-    try:
-        caller = await _admitted(websocket, role)
-        line = Line(websocket, caller, role, limits)
-        state.sockets.add(line)
-        await talk(line)
-        await _close(websocket, 1000)
-    except WebSocketDisconnect:
-        pass
-    except Ended as ended:
-        await _close(websocket, ended.code, str(ended))
-    except VisavisError as refused:
-        await _refused(websocket, refused)
-    except Exception:  # noqa: BLE001 - whatever it is, it is answered and logged
-        say("unforeseen", logging.ERROR, trace=True, route=websocket.url.path)
-        await _close(websocket, FAULT)
-    finally:
-        if line is not None:
-            line.let_go()
-            state.sockets.discard(line)
-
-
-async def _admitted(websocket: WebSocket, role: Role) -> Caller:
-    state = state_of(websocket)
-    if _foreign(websocket.scope):
-        raise Forbidden("this service answers to localhost only")
-    caller = await caller_of(websocket, role)
-    if len(state.sockets) >= state.config.limits.sockets:
-        raise TooManyRequests("as many cameras are connected as may be; try again later", 5.0)
-    return caller
-
-
-async def _refused(websocket: WebSocket, refused: VisavisError) -> None:
-    say("refused", route=websocket.url.path, code=refused.code)
-    try:
-        await websocket.send_text(json.dumps(spelt(refused.code, said(refused))))
-    except (RuntimeError, WebSocketDisconnect):
-        return
-    status = status_of(refused)
-    await _close(websocket, FAULT if status == 500 else 4000 + status, refused.code)
-
-
-async def _close(websocket: WebSocket, code: int, why: str = "") -> None:
-    if WebSocketState.DISCONNECTED in {websocket.client_state, websocket.application_state}:
-        return
-    try:
-        await websocket.close(code, why[:100])
-    except RuntimeError:
-        return  # it was gone already

@@ -110,8 +110,8 @@ class Doorkeeper:
         return caller
 
 
-def needs(role: Role) -> Any:  # noqa: ANN401 - what FastAPI's Depends gives
-    """Make a route ask for a role; it is then given the Caller.
+def needs(role: Role | None) -> Any:  # noqa: ANN401 - what FastAPI's Depends gives
+    """Make a route ask for a role, or for any key with None; it is then given the Caller.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def needs(role: Role) -> Any:  # noqa: ANN401 - what FastAPI's Depends gives
     return Depends(found)
 
 
-async def caller_of(connection: HTTPConnection, role: Role) -> Caller:
+async def caller_of(connection: HTTPConnection, role: Role | None) -> Caller:
     """Give who asks, when they may; for WebSockets, which have no dependencies that refuse.
 
     Raises
@@ -148,7 +148,7 @@ async def caller_of(connection: HTTPConnection, role: Role) -> Caller:
     by_browser = caller.session is not None or caller.key is None
     if by_browser and not own_origin(connection):
         raise Forbidden("this came from a page of another site")
-    if not caller.may(role):
+    if role is not None and not caller.may(role):
         raise Forbidden(f"the key may not do this: it takes the role {role}")
     state.rates.take(caller.id)
     return caller

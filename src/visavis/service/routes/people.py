@@ -113,9 +113,17 @@ async def remove(request: Request, person: str, caller: Caller = _ADMIN) -> Any:
 
 
 @router.get("/people/{person}/erasure", response_model=answers.ErasureAnswer)
-async def erasure(request: Request, person: str, caller: Caller = _ADMIN) -> Any:  # noqa: ANN401
-    """Look for what is left of somebody who was removed, by id, in every table and raw byte."""
-    report = await state_of(request).work.run(_left, caller, person)
+async def erasure(
+    request: Request,
+    person: str,
+    caller: Caller = _ADMIN,
+    name: Annotated[str, Query(max_length=400)] = "",
+) -> Any:  # noqa: ANN401
+    """Look for what is left of somebody who was removed, by id, in every table and raw byte.
+
+    The name they had is looked for too, when it is given: it is known nowhere else any more.
+    """
+    report = await state_of(request).work.run(_left, caller, person, _stored(name))
     return {"schema": SCHEMA, **report}
 
 
@@ -168,14 +176,14 @@ def _removed(caller: Caller, name: str) -> dict[str, Any]:
     }
 
 
-def _left(caller: Caller, person: str) -> dict[str, Any]:
+def _left(caller: Caller, person: str, name: str) -> dict[str, Any]:
     from visavis.gallery.leftovers import Holder, is_id  # noqa: PLC0415
 
     if not is_id(person):
         raise PersonUnknown("name somebody who was removed by the id that the removal answered")
     searcher = caller.house.engine.lookup.fresh()
     holders = [searcher] if isinstance(searcher, Holder) else []
-    report = caller.house.gallery.check_erased(person, holders=holders)
+    report = caller.house.gallery.check_erased(person, name, holders=holders)
     left = [{"where": x.where, "what": x.what, "count": x.count} for x in report.leftovers]
     return {
         "clean": not left,

@@ -61,7 +61,7 @@ export async function call(method, path, what = {}) {
 function refusal(response, error) {
   const wait = Number(response.headers.get("Retry-After")) || 0;
   const message = error.message || `The service answered ${response.status}.`;
-  const late = wait ? ` Try again in ${wait} s.` : "";
+  const late = wait && !/ again /.test(message) ? ` Try again in ${wait} s.` : "";
   return new Refused(response.status, error.code || "error", sentence(message) + late, wait);
 }
 

@@ -55,6 +55,7 @@ function line(entry) {
 function details(values) {
   return Object.entries(values).map(([name, value]) => {
     const text = typeof value === "string" ? value : JSON.stringify(value);
+    if (/^[0-9a-f]{32}$/.test(text)) return `${name}: ${text.slice(0, 8)}`;
     return `${name}: ${text.length > 40 ? `${text.slice(0, 37)}...` : text}`;
   }).join(", ");
 }

@@ -2,12 +2,12 @@ import { call } from "./api.js";
 import { sending } from "./enrol.js";
 import { $, badge, busy, complain, confirmed, el, named, ready, row, say } from "./parts.js";
 import { picker } from "./picker.js";
-import { proof } from "./proof.js";
+import { proof, search } from "./proof.js";
 import { open } from "./shell.js";
 import { count, dayOf, endOf, moment } from "./words.js";
 
-const wanted = decodeURIComponent(location.pathname.split("/").pop());
-const path = `/v1/people/${encodeURIComponent(wanted)}`;
+const wanted = location.pathname.split("/").pop();
+const path = `/v1/people/${wanted}`;
 
 const me = await open();
 let person = null;
@@ -16,6 +16,8 @@ try {
   ready();
 } catch (error) {
   complain($("told"), error);
+  const removed = error.code === "person_unknown" && /^[0-9a-f]{32}$/.test(wanted);
+  if (removed && me.may("admin")) await search($("proof"), { id: wanted });
 }
 
 if (me.may("enroll")) {
@@ -50,8 +52,8 @@ if (me.may("enroll")) {
 
 $("remove").addEventListener("click", async () => {
   const yes = await confirmed(`Remove ${person.name}?`, [
-    `The name and ${count(person.templates, "template")} are erased, and every photograph kept. `
-    + "They are not recognized any more.",
+    `The name, ${count(person.templates, "template")} and any stored photographs are erased. `
+    + "This person is not recognized any more.",
     "This cannot be undone."], "Remove");
   if (!yes) return;
   await busy($("remove"), $("told"), async () => {

@@ -8,19 +8,23 @@ import { count } from "./words.js";
 export async function proof(region, gone) {
   const erased = el("dl", { class: "named" });
   named(erased, [
-    ["Erased", `the name, ${count(gone.templates, "template")}, every photograph kept`],
+    ["Erased", `the name, ${count(gone.templates, "template")}, any stored photographs`],
     ["Id", el("code", {}, gone.removed.id)],
     ["Database", gone.erased ? badge("yes", "rewritten")
       : badge("no", "not rewritten yet")],
   ]);
+  await search(region, gone.removed, erased, ...list("What remains", gone.remains));
+}
+
+/** Look once more for somebody who was removed before, by id; tell it in `region`. */
+export async function search(region, { id, name }, ...above) {
   const told = el("div", { role: "alert" });
   const looked = el("div", { role: "status" }, el("p", {}, "Looking for what is left ..."));
-  region.replaceChildren(el("h2", { id: "proof-title" }, "Proof of erasure"), erased,
-    ...list("What remains", gone.remains), told, looked);
+  region.replaceChildren(el("h2", { id: "proof-title" }, "Proof of erasure"), ...above, told, looked);
   region.hidden = false;
   try {
-    const path = `/v1/people/${encodeURIComponent(gone.removed.id)}/erasure`;
-    looked.replaceChildren(...found(await call("GET", query(path, { name: gone.removed.name }))));
+    const path = `/v1/people/${encodeURIComponent(id)}/erasure`;
+    looked.replaceChildren(...found(await call("GET", query(path, { name }))));
   } catch (error) {
     looked.replaceChildren();
     complain(told, error);

@@ -1,7 +1,7 @@
 // What every page does first: learn who is here, and show what they may do.
 
 import { begin, logOut } from "./api.js";
-import { $, complain } from "./parts.js";
+import { $, complain, el } from "./parts.js";
 
 /** Begin the page; gives {may(role), gallery}. */
 export async function open() {
@@ -17,7 +17,7 @@ export async function open() {
   for (const part of document.querySelectorAll("[data-role]")) {
     part.hidden = !roles.has(part.dataset.role);
   }
-  $("gallery").textContent = `Gallery ${session.gallery}`;
+  $("gallery").replaceChildren(el("span", { class: "less" }, "Gallery "), session.gallery);
   $("leave").hidden = false;
   $("leave").addEventListener("click", () => logOut().catch((error) => complain($("told"), error)));
   return { may: (role) => roles.has(role), gallery: session.gallery };
