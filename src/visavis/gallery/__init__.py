@@ -9,8 +9,9 @@ from .names import clean_name
 from .outcomes import Enrolled, GalleryInfo, Merged, Removal
 from .people import NewTemplate
 from .registry import Gallery
-from .restoring import Restoration, RestoreConfig, Returned, restore
+from .restoring import Restoration, Returned, restore
 from .search import ExactSearcher, Hit, Searcher
+from .vetting import RestoreConfig
 
 __all__ = [
     "Backup",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(r"vv_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
 _SESSION = timedelta(hours=12)
+"""A session that nobody uses for so long ends."""
 _REMEMBERED = timedelta(days=1)
 """For so long a request may be repeated without being done twice."""
 _STALE = timedelta(minutes=2)
@@ -237,11 +238,21 @@ class Access:
             if row is None or when(row.expires, self._store.where) <= datetime.now(UTC):
                 return None
             owner = db.execute(select(keys).where(keys.c.id == row.key)).first()
-        session = ConsoleSession(row.key, row.csrf, when(row.expires, self._store.where))
+        session = self._renewed(row)
         if not row.key:
             return session, None
         key = None if owner is None else self._used(self._key(owner))
         return None if key is None else (session, key)
+
+    def _renewed(self, row: Row[Any]) -> ConsoleSession:
+        """Let a session that is used go on: a tablet beside a door is not to log in every day."""
+        expires, at = when(row.expires, self._store.where), datetime.now(UTC)
+        if expires - at < _SESSION / 2 and self._store.writable:
+            expires = at + _SESSION
+            mine = update(tables.console_session).where(tables.console_session.c.hash == row.hash)
+            with self._store.write() as db:
+                db.execute(mine.values(expires=spelled(expires)))
+        return ConsoleSession(row.key, row.csrf, expires)
 
     def end_session(self, secret: str) -> None:
         """End a session; nothing happens when there is none."""

@@ -8,6 +8,7 @@ copy holds follows from the change log: whoever had been added by then, and not 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -93,17 +94,24 @@ def known(db: Connection, where: str) -> list[Copy]:
     rows = db.execute(select(column.action, column.at, column.details).where(told).order_by("seq"))
     found: dict[str, Copy] = {}
     for action, at, text in rows.all():
-        details = _read(text)
-        match action:
-            case "backup":
-                _back_up(found, details, when(at, where))
-            case "migrate":
-                _migration(found, details, when(at, where), where)
-            case "copy-gone":
-                _gone(found, [str(details.get("copy"))])
-            case _:
-                _carry(found, details.get("copies", []), where)
+        # What a tampered log says cannot be read is left out; 'audit verify' tells of it.
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            _take(found, action, _read(text), when(at, where), where)
     return list(found.values())
+
+
+def _take(
+    found: dict[str, Copy], action: str, details: dict[str, Any], at: datetime, where: str
+) -> None:
+    """Take one entry of the log."""
+    if action == BACKUP:
+        _back_up(found, details, at)
+    elif action == MIGRATE:
+        _migration(found, details, at, where)
+    elif action == GONE:
+        _gone(found, [str(details.get("copy"))])
+    else:
+        _carry(found, details.get("copies", []), where)
 
 
 def find(db: Connection, wanted: str, where: str) -> Copy:

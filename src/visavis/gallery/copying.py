@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from visavis.errors import CopyDiffers
 
@@ -192,16 +193,27 @@ def _insert(target: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert many rows in the database's own quickest way: two to three times SQLAlchemy's."""
     names = [column.name for column in table.c]
     if target.dialect.name == "postgresql":
-        driver: Any = target.connection.driver_connection
-        with driver.cursor().copy(f"COPY {table.name} ({', '.join(names)}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
+        _copy(target, f"COPY {table.name} ({', '.join(names)}) FROM STDIN", rows)
         return
     marks = ", ".join("?" * len(names))
     target.exec_driver_sql(
         f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})",  # noqa: S608 -- our names
         list(rows),
     )
+
+
+def _copy(target: Connection, statement: str, rows: Sequence[Row]) -> None:
+    """Send rows past SQLAlchemy; what the driver complains of is told as SQLAlchemy tells it."""
+    driver: Any = target.connection.driver_connection
+    complaints: Any = target.dialect.dbapi
+    try:
+        with driver.cursor().copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except complaints.OperationalError as fault:
+        raise OperationalError(statement, None, fault) from fault
+    except complaints.Error as fault:
+        raise DBAPIError(statement, None, fault) from fault
 
 
 def _delete(target: Connection, table: Table, keys: Sequence[Any]) -> None:

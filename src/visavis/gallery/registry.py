@@ -27,6 +27,7 @@ from .names import clean_name
 from .outcomes import Enrolled, GalleryInfo, Merged, Removal
 from .photographs import EnrolledPhotographs
 from .protection import Keys
+from .reencoding import Reencoding
 from .rekeying import Rekeying
 from .scribe import Scribe
 from .sealing import Kind, Sealed
@@ -72,6 +73,7 @@ class Gallery:
         self._store = store
         self._vault = Vault(keys, store.where)
         self._scribe = Scribe(actor, self._vault)
+        self._bound: EncoderId | None = None
 
     @classmethod
     def open(
@@ -201,9 +203,10 @@ class Gallery:
             raise EncoderMismatch(
                 f"the gallery {self._store.where} holds templates of {bound_name} "
                 f"({str(bound)[:12]}), and {name} ({encoder[:12]}) cannot be compared with them; "
-                f"open it with that encoder (--encoder, --precision), or enrol into a new gallery "
-                "file"
+                f"open it with that encoder (--encoder, --precision), move it to this one "
+                "(visavis gallery reencode), or enrol into a new gallery file"
             )
+        self._bound = encoder
 
     # The people
 
@@ -537,9 +540,20 @@ class Gallery:
         limit
             Log entries in one portion at most, so that a first load of millions never holds all
             vectors at once; while ``more`` is set, ask again.
+
+        Raises
+        ------
+        EncoderMismatch
+            When the gallery was moved to another encoder since this one was bound.
         """
         with self._store.read() as db:
-            return read_changes(db, since, mark, limit, self._vault)
+            changes = read_changes(db, since, mark, limit, self._vault)
+        if self._bound is not None and changes.encoder not in {None, self._bound}:
+            raise EncoderMismatch(
+                f"the gallery {self._store.where} was moved to another encoder "
+                f"({str(changes.encoder)[:12]}) while it was open; open it again with that one"
+            )
+        return changes
 
     def alone(self, patience: float) -> AbstractContextManager[None]:
         """Keep out every other process that asks for the same, such as to fill a searcher.
@@ -705,6 +719,10 @@ class Gallery:
             When it does not hold the same in the end, by count and digest.
         """
         return move(self._store, self._scribe, to, told=told)
+
+    def reencoding(self) -> Reencoding:
+        """Give what moves the gallery to another encoder; `engine.reencode` makes the vectors."""
+        return Reencoding(self._store, self._vault, self._scribe)
 
     def copies(self) -> list[Copy]:
         """Backups and migrations that the audit log knows of, the oldest first."""

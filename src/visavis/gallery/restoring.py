@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-import tempfile
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,24 +9,20 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from visavis.errors import CopyDiffers, CopyRefused, GalleryUnusable
+from visavis.errors import CopyRefused
 from visavis.values import PersonId
 
-from . import copies, migrations, tables
+from . import copies, tables
 from .audit import Deed
-from .backup import Mark, read_mark
-from .contents import contents_of
 from .copies import Copy, CopyKind
 from .copying import Copying, forget_fleeting
-from .faults import explained
-from .inspection import inspect
 from .people import newest
 from .protection import Keys
 from .scribe import Scribe
-from .sqlite import open_file
 from .store import Store
 from .times import when
 from .vault import Vault
+from .vetting import RestoreConfig, vetted
 
 if TYPE_CHECKING:
     import os
@@ -37,6 +31,7 @@ if TYPE_CHECKING:
 
     from .contents import Contents, Told
     from .inspection import Problem
+    from .vetting import Vetted
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,34 +71,6 @@ class Restoration:
     erased: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreConfig:
-    """How a restoration is asked for.
-
-    Attributes
-    ----------
-    keys
-        The master key, see `Gallery.open`: every row is opened before anything is replaced.
-    actor
-        Who acts, as the audit log will name them.
-    force
-        Replace what the gallery holds.
-    digest
-        What the file must digest to, as its backup was told; None takes the file's word.
-    damaged
-        Restore also what `Gallery.check` finds fault with.
-    patience
-        Seconds to wait for locks.
-    """
-
-    keys: Keys | None = None
-    actor: str = "python"
-    force: bool = False
-    digest: str | None = None
-    damaged: bool = False
-    patience: float = 10.0
-
-
 def restore(
     file: str | os.PathLike[str],
     where: str | os.PathLike[str],
@@ -134,7 +101,7 @@ def restore(
     config, file = config or RestoreConfig(), Path(file)
     keys = Keys.of(config.keys)
     with ExitStack() as stack:
-        source = _opened(file, config, stack)
+        source = vetted(file, config, stack)
         store = Store.open(where, create=True, patience=config.patience, unfinished=config.force)
         target = stack.enter_context(closing(store))
         _require_other(file, target)
@@ -151,61 +118,6 @@ def restore(
         erased = target.scrub() if replaces else True
         key = source.mark.id if source.mark else ""
         return Restoration(target.where, key, contents, returned, source.problems, erased)
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    store: Store
-    file: Path
-    mark: Mark | None
-    problems: tuple[Problem, ...]
-
-
-def _opened(file: Path, config: RestoreConfig, stack: ExitStack) -> _Source:
-    """Open a backup for reading and see that it is whole."""
-    database = open_file(file, create=False, reading=True)
-    store = stack.enter_context(closing(Store(database, database.connect(config.patience))))
-    with store.read() as db:
-        version = migrations.version_of(db)
-        if not version:
-            raise GalleryUnusable(f"{file} is empty: there is nothing to restore from it")
-        migrations.refuse_newer(version, str(file))
-        mark = read_mark(db)
-        wanted = config.digest or (mark.digest if mark else None)
-        found = contents_of(db, str(file)).digest if wanted else None
-    if wanted != found:
-        raise CopyDiffers(
-            f"{file} digests to {found} and not to {wanted}: it was changed after it was made, or "
-            "the disk failed. Use another backup; if you know what was written into it, give "
-            "--digest with the first of the two"
-        )
-    if version < len(migrations.MIGRATIONS):
-        store = _brought_up_to_date(file, config, stack)
-    vault = Vault(Keys.of(config.keys), str(file))
-    with store.read() as db:
-        vault.unlock(db)  # a wrong key is told as such
-        problems = inspect(db, vault).problems
-    if problems and not config.damaged:
-        raise GalleryUnusable(
-            f"the backup {file} is not whole, and nothing was restored from it: "
-            f"{problems[0].message} ({len(problems)} such in all, see 'visavis gallery check "
-            f"--gallery {file}'); use another, or --damaged to have what there is"
-        )
-    return _Source(store, file, mark, tuple(problems))
-
-
-def _brought_up_to_date(file: Path, config: RestoreConfig, stack: ExitStack) -> Store:
-    """Migrate a copy of a backup that an earlier visavis made; the file itself stays as it is."""
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="visavis-restore-"))
-    other = Path(folder) / "people.db"
-    with (
-        explained(str(file)),
-        closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as old,
-        closing(sqlite3.connect(other)) as new,
-    ):
-        old.backup(new)
-    store = Store.open(other, create=False, patience=config.patience)
-    return stack.enter_context(closing(store))
 
 
 def _require_other(file: Path, target: Store) -> None:
@@ -242,7 +154,7 @@ def _returned(view: Connection, db: Connection) -> tuple[Returned, ...]:
     return tuple(Returned(PersonId(key), name) for key, name in back if key in removed)
 
 
-def _details(source: _Source, view: Connection, db: Connection, where: str) -> dict[str, object]:
+def _details(source: Vetted, view: Connection, db: Connection, where: str) -> dict[str, object]:
     """Note where it came from, and which copies the gallery knew of that is replaced."""
     gallery = select(tables.gallery.c.id)
     taken = newest(view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 from concurrent.futures import Future
@@ -29,20 +30,30 @@ class Ledger:
         self._thread = threading.Thread(target=self._write, name="visavis-ledger", daemon=True)
         self._thread.start()
 
-    def record(self, actor: str, action: str, subject: str = "", **details: Any) -> None:  # noqa: ANN401
-        """Add an entry and wait until it is stored; see ``AuditLog.record``.
+    def put(self, actor: str, action: str, subject: str = "", **details: Any) -> Future[None]:  # noqa: ANN401
+        """Have an entry added; the future is done when it is stored, see ``AuditLog.record``.
 
         A gallery that may only be read has no log to write.
+        """
+        done: Future[None] = Future()
+        if self._gallery.writable:
+            self._waiting.put((actor, Deed(action, subject, details), done))
+        else:
+            done.set_result(None)
+        return done
+
+    def record(self, actor: str, action: str, subject: str = "", **details: Any) -> None:  # noqa: ANN401
+        """Add an entry and wait until it is stored; see ``put``.
 
         Raises
         ------
         GalleryError
         """
-        if not self._gallery.writable:
-            return
-        done: Future[None] = Future()
-        self._waiting.put((actor, Deed(action, subject, details), done))
-        done.result()
+        self.put(actor, action, subject, **details).result()
+
+    async def recorded(self, actor: str, action: str, subject: str = "", **details: Any) -> None:  # noqa: ANN401
+        """Do the same where waiting must not keep a thread from its next request."""
+        await asyncio.wrap_future(self.put(actor, action, subject, **details))
 
     def close(self) -> None:
         """Write what waits, and end."""

@@ -21,7 +21,7 @@ from visavis.liveness.policy import Policy
 from visavis.service.live_challenge import FAILURES, Dialogue
 from visavis.service.live_line import DEFAULT_LINE, Ended, Line
 from visavis.service.log import say
-from visavis.service.middleware import _foreign
+from visavis.service.middleware import from_elsewhere
 from visavis.service.pages import page
 from visavis.service.refusals import said, spelt, status_of
 from visavis.service.state import state_of
@@ -98,7 +98,7 @@ async def converse(
 
 async def _admitted(websocket: WebSocket, role: Role) -> Caller:
     state = state_of(websocket)
-    if _foreign(websocket.scope):
+    if from_elsewhere(websocket.scope):
         raise Forbidden("this service answers to localhost only")
     caller = await caller_of(websocket, role)
     if len(state.sockets) >= state.config.limits.sockets:

@@ -62,7 +62,7 @@ class Around:
 
         scope["state"] = {**scope.get("state", {}), "request": number}
         try:
-            if _foreign(scope):
+            if from_elsewhere(scope):
                 raise Forbidden("this service answers to localhost only")  # noqa: TRY301
             await self._app(scope, receive, answered)
         except VisavisError as refused:
@@ -101,7 +101,7 @@ def log_refusal(connection: HTTPConnection, refused: VisavisError) -> None:
     say("refused", level, trace=status == 500, request=number, code=refused.code, **words)
 
 
-def _foreign(scope: Scope) -> bool:
+def from_elsewhere(scope: Scope) -> bool:
     """Tell whether a name that leads here from elsewhere was used, where nobody needs a key."""
     connection = HTTPConnection(scope)
     if not state_of(connection).config.open:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
@@ -23,7 +24,7 @@ from visavis.spelling import (
 )
 
 if TYPE_CHECKING:
-    from visavis.values import Decision, Identification
+    from visavis.values import Decision, Identification, PersonId
 
 router = APIRouter(tags=["decide"])
 _IDENTIFY = needs(Role.IDENTIFY)
@@ -51,7 +52,9 @@ async def verify(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa: 
     """Say whether a photograph shows the person it is claimed to show."""
     state = state_of(request)
     async with admitted(request, bodies.VerifyBody) as asked:
-        decision = await state.work.run(verified, caller, asked)
+        decision, person = await state.work.run(verified, caller, asked)
+        ledger, outcome = caller.house.ledger, _outcome(decision)
+        await ledger.recorded(caller.actor, "verify", person, outcome=outcome)
     state.metrics.decisions.labels("verify", _outcome(decision)).inc()
     return {"schema": SCHEMA, "person": asked.person, **decision_json(decision)}
 
@@ -66,8 +69,14 @@ async def identify(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa
     state = state_of(request)
     async with admitted(request, bodies.IdentifyBody) as asked:
         answer = await state.work.run(identified, caller, asked)
-    named = sum(face.person is not None for face in answer.faces)
-    outcome = "recognized" if named else "not recognized"
+        people: list[str] = [face.person.id for face in answer.faces if face.person]
+        outcome = "recognized" if people else "not recognized"
+        said = {"outcome": outcome, "faces": len(answer.faces)}
+        noted = [
+            caller.house.ledger.recorded(caller.actor, "identify", person, **said)
+            for person in people or [""]
+        ]
+        await asyncio.gather(*noted)
     state.metrics.decisions.labels("identify", outcome).inc()
     faces = [identified_json(face) for face in answer.faces]
     return {"schema": SCHEMA, **identification_json(answer), "faces": faces}
@@ -100,8 +109,8 @@ async def faces(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa: A
     return {"schema": SCHEMA, "width": looked.width, "height": looked.height, "faces": found}
 
 
-def verified(caller: Caller, asked: bodies.VerifyBody) -> Decision:
-    """Verify in one of the threads: counted, decided, written down."""
+def verified(caller: Caller, asked: bodies.VerifyBody) -> tuple[Decision, PersonId]:
+    """Verify in one of the threads: counted and decided; says who was claimed, too."""
     house = caller.house
     try:
         person = house.gallery.person(asked.person)
@@ -117,23 +126,14 @@ def verified(caller: Caller, asked: bodies.VerifyBody) -> Decision:
             attempt.succeeded()
         else:
             attempt.failed()
-    house.ledger.record(caller.actor, "verify", person.id, outcome=_outcome(decision))
-    return decision
+    return decision, person.id
 
 
 def identified(caller: Caller, asked: bodies.IdentifyBody) -> Identification:
-    """Identify in one of the threads, and write down who was recognised."""
-    house, policy = caller.house, Policy(asked.live)
-    answer = house.engine.identify(
-        asked.image, fpir=asked.fpir, candidates=asked.candidates, live=policy
+    """Identify in one of the threads."""
+    return caller.house.engine.identify(
+        asked.image, fpir=asked.fpir, candidates=asked.candidates, live=Policy(asked.live)
     )
-    people: list[str] = [face.person.id for face in answer.faces if face.person]
-    for person in people or [""]:
-        outcome = "recognized" if person else "not recognized"
-        house.ledger.record(
-            caller.actor, "identify", person, outcome=outcome, faces=len(answer.faces)
-        )
-    return answer
 
 
 def _outcome(decision: Decision) -> str:
