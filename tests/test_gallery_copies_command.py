@@ -134,6 +134,21 @@ def test_a_migration_goes_to_one_place(visavis, people, words):
     assert visavis("gallery", "migrate", *words, "--gallery", people).status == 2
 
 
+def test_a_milvus_is_filled_and_dropped(visavis, people, tmp_path):
+    from milvus_lite import server_manager_instance  # noqa: PLC0415
+
+    place = f"milvus-lite://{tmp_path}/vectors.db"
+    words = ("gallery", "migrate", "--search", place, "--gallery", people, "--json")
+    try:
+        filled = visavis(*words)
+        assert (filled.status, filled.json["templates"], filled.json["dropped"]) == (0, 3, False)
+        dropped = visavis(*words, "--drop")
+        assert (dropped.status, dropped.json["dropped"]) == (0, True)
+        assert dropped.json["collection"] == filled.json["collection"]
+    finally:
+        server_manager_instance.release_all()
+
+
 @pytest.mark.slow
 def test_a_migration_that_is_interrupted_says_so_and_goes_on(visavis, people, tmp_path):
     """Ctrl-C while it copies: no traceback, nothing to be opened, and the next call goes on."""

@@ -6,30 +6,25 @@ The camera plays a film made of the demo's portraits. Screenshots go to the fold
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
-import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
+from serving import Service, Site
 from visavis.gallery import Gallery
 from visavis.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
-VISAVIS = Path(sys.executable).parent / "visavis"
 PATIENCE = 15_000
 
 
@@ -42,27 +37,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=why))
 
 
-@dataclass(frozen=True)
-class Site:
-    """A running service, and a key of each kind that opens it."""
-
-    url: str
-    keys: dict[str, str]
-    gallery: Path
-
-    def ask(self, method: str, path: str, **more) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.keys['admin']}"}
-        answer = httpx.request(method, self.url + path, headers=headers, timeout=30, **more)
-        answer.raise_for_status()
-        return answer
-
-    def enrol(self, name: str, photograph: Path, **more: str) -> str:
-        """Enrol somebody whom the test does not enrol by hand; gives the id."""
-        files = {"images": photograph.read_bytes()}
-        data = {"name": name, "force": "true", **more}
-        return self.ask("POST", "/v1/people", data=data, files=files).json()["person"]["id"]
-
-
 @pytest.fixture(scope="session")
 def site(data_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
@@ -70,33 +44,8 @@ def site(data_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with Gallery.open(gallery, keys=Settings.read(os.environ).keys) as made:
         roles = ("identify", "read", "admin")
         keys = {role: made.access.make_key(role, [role])[1] for role in roles}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [VISAVIS, "serve", "--gallery", gallery, "--port", str(port)]
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen([str(part) for part in command], stdout=log, stderr=log) as process,
-    ):
-        url = f"http://127.0.0.1:{port}"
-        try:
-            wait_for(url, process, folder / "log")
-            yield Site(url, keys, gallery)
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        assert process.poll() is None, log.read_text("utf-8")
-        try:
-            if httpx.get(f"{url}/ready", timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(log.read_text("utf-8"))
+    with Service(folder, gallery) as service:
+        yield Site(service.url, keys, gallery)
 
 
 def filmed(portrait: Path, film: Path) -> Path:
@@ -118,15 +67,26 @@ def film(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
     return filmed(photographs["obama.jpg"], tmp_path_factory.mktemp("film") / "obama.mjpeg")
 
 
+def launch(playwright: Playwright, film: Path) -> Browser:
+    """Start Chromium before a camera that plays a film, again and again."""
+    flags = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    return playwright.chromium.launch(
+        executable_path=str(CHROMIUM),
+        args=[*flags, f"--use-file-for-fake-video-capture={film}"],
+    )
+
+
+@pytest.fixture(scope="session")
+def launched() -> Callable[[Playwright, Path], Browser]:
+    """For tests that each show another film."""
+    return launch
+
+
 @pytest.fixture(scope="module")
 def browser(film: Path) -> Iterator[Browser]:
     """Of a module: while Playwright runs, nothing else in this process may run asyncio."""
-    flags = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM),
-            args=[*flags, f"--use-file-for-fake-video-capture={film}"],
-        )
+        browser = launch(playwright, film)
         yield browser
         browser.close()
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import resource
+import time
 
 from visavis.gallery import NewTemplate, RestoreConfig, contents, restore
 from visavis.gallery.protection import Keys
@@ -54,6 +55,18 @@ def back_up_in_portions(where, file, started, size):
 
     with opened(where, keys=KEY) as gallery:
         gallery.backup(file, told=told)
+
+
+def restore_in_portions(file, where, started, size):
+    """Stay before the end of it, where a commit cannot be."""
+    contents.PORTION = size
+
+    def told(done, total):
+        if 2 * done > 0.3 * total:
+            started.touch()
+            time.sleep(0.05)
+
+    restore(file, where, RestoreConfig(Keys.of(KEY), force=True), told)
 
 
 def copy_to_a_full_disk(how, where, to, limit):

@@ -1,5 +1,6 @@
 """A backup holds one moment, whatever others write; restored, it is the same gallery."""
 
+import random
 import sqlite3
 import time
 from contextlib import ExitStack, closing
@@ -8,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from visavis.errors import CopyDiffers, CopyRefused, GalleryUnusable, KeyWrong
-from visavis.gallery import ExactSearcher, Gallery, RestoreConfig, copying, restore
+from visavis.errors import CopyDiffers, CopyRefused, GalleryBusy, GalleryUnusable, KeyWrong
+from visavis.gallery import ExactSearcher, Gallery, RestoreConfig, copying, restore, tables
 from visavis.gallery.contents import contents_of
+from visavis.gallery.lease import held
 from visavis.gallery.protection import Keys
 from visavis.gallery.searchers import catch_up
 from visavis.values import Consent, OperatingPoint
@@ -398,3 +400,57 @@ def test_a_restoration_to_a_full_disk_changes_nothing(path, tmp_path):
     assert others.answer_of(copyists.copy_to_a_full_disk, *arguments) == "gallery_full"
     with opened(to, keys=KEY) as other:
         assert contents(other) == before
+
+
+def test_two_backups_to_one_place_do_not_meet(staff, tmp_path):
+    with (
+        held(tmp_path / ".kept.db.part-lock", 1.0),
+        pytest.raises(GalleryBusy, match="another process"),
+    ):
+        staff.backup(tmp_path / "kept.db")
+    assert staff.copies() == []
+    staff.backup(tmp_path / "kept.db")
+    assert len(staff.copies()) == 1
+
+
+def test_what_a_tampered_log_tells_of_copies_breaks_nothing(staff, tmp_path):
+    staff.backup(tmp_path / "kept.db")
+    with staff._store.write() as db:
+        for seq, details in enumerate(('{"copy": 1, "step": "end"}', "[", '{"copies": 3}'), 900):
+            row = {"at": "2026-11-29T08:00:00+00:00", "actor": "x", "action": "backup"}
+            row |= {"subject": "", "previous": "", "hash": "", "seq": seq, "details": details}
+            db.execute(tables.audit.insert().values(**row))
+            db.execute(tables.audit.insert().values(**row | {"seq": seq + 50, "action": "restore"}))
+    assert [copy.place for copy in staff.copies()] == [str(tmp_path / "kept.db")]
+    assert not staff.audit.verify().intact
+
+
+def test_an_empty_gallery_can_be_copied(where, tmp_path):
+    with Gallery.open(where, keys=KEY) as gallery:
+        gallery.backup(tmp_path / "kept.db")
+        gallery.migrate(tmp_path / "moved.db")
+    restore(tmp_path / "kept.db", tmp_path / "again.db", CONFIG)
+    for name in ("kept", "moved", "again"):
+        with opened(tmp_path / f"{name}.db", keys=KEY) as copied:
+            assert copied.size == 0
+            copied.enroll("Ada", [portrait("Ada")], encoder=ENCODER)
+            assert copied.check().problems == []
+
+
+@pytest.mark.slow
+def test_a_killed_restoration_has_changed_nothing(staff, where, tmp_path):
+    staff.enroll_all([(f"many {n}", [portrait(f"{n}")]) for n in range(300)], encoder=ENCODER)
+    staff.backup(tmp_path / "kept.db")
+    staff.remove("many 7")
+    before, chance = contents(staff), random.Random(3)
+    for life in range(5):
+        started = tmp_path / f"started {life}"
+        arguments = (tmp_path / "kept.db", where, started, 20)
+        with others.started(copyists.restore_in_portions, *arguments) as process:
+            while not started.exists():
+                assert process.is_alive()
+                time.sleep(0.001)
+            time.sleep(chance.uniform(0, 0.02))
+            process.kill()
+        assert contents(staff) == before
+    assert restore(tmp_path / "kept.db", where, FORCED).returned[0].name == "many 7"

@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from visavis.errors import CopyRefused, GalleryUnfinished
-from visavis.gallery import CopyKind, Gallery, NewTemplate, Way, contents
+from visavis.errors import CopyRefused, GalleryError, GalleryUnfinished, GalleryUnreachable
+from visavis.gallery import CopyKind, Gallery, NewTemplate, Way, contents, copying, tables
 
 from . import copyists, others
 from .copyists import KEY, portrait
@@ -214,6 +214,38 @@ def test_on_a_full_disk_it_stops_and_goes_on_when_there_is_room(staff, where, tm
     assert staff.migrate(to).way is Way.RESUMED
     with Gallery.open(to, keys=KEY) as moved:
         assert everything(moved) == everything(staff)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["sqlite"], indirect=True)
+def test_a_server_that_goes_down_in_the_middle_is_said_and_gone_on_with(staff, to, postgres):  # noqa: F811
+    crowd = [(f"many {n}", [portrait(f"many {n}")]) for n in range(50)]
+    staff.enroll_all(crowd, encoder=ENCODER)
+    calls = 0
+
+    def told(done, total):
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            postgres.stop("immediate")
+
+    try:
+        with pytest.raises(GalleryUnreachable):
+            staff.migrate(to, told=told)
+    finally:
+        postgres.start()
+    assert staff.migrate(to).way is Way.RESUMED
+    with Gallery.open(to, keys=KEY) as moved:
+        assert everything(moved) == everything(staff)
+
+
+@pytest.mark.parametrize("where", ["postgresql"], indirect=True)
+def test_what_the_server_says_to_rows_in_bulk_is_told_as_everything_it_says(staff):  # noqa: F811
+    with staff._store.read() as db:
+        rows = [tuple(row) for row in db.execute(tables.person.select())]
+    with pytest.raises(GalleryError, match="refused the change"), staff._store.write() as db:
+        copying._insert(db, tables.person, rows)
+    assert staff.size == len(rows)
 
 
 def test_an_unsealed_gallery_moves_as_well(where, to):

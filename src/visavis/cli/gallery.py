@@ -17,6 +17,7 @@ from visavis.cli.options import (
     searcher_outside,
 )
 from visavis.cli.progress import portions
+from visavis.cli.reencode import reencode
 
 
 @click.group()
@@ -230,5 +231,5 @@ def _erased(erased: str, name: str, gallery: str | None, as_json: bool) -> int:
     return REFUSED if report.leftovers else 0
 
 
-for _command in (backup, backups, restore, migrate):
+for _command in (backup, backups, restore, migrate, reencode):
     gallery.add_command(_command)

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from visavis.cli.options import settings
+from visavis.cli.answers import print_json
+from visavis.cli.options import json_option, settings
 from visavis.errors import MissingExtra, ServiceUnprotected
 
 
@@ -23,7 +24,7 @@ from visavis.errors import MissingExtra, ServiceUnprotected
     "which one a request is about. Default VISAVIS_GALLERY, else people.db in your data directory.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 @click.option(
     "--open",
     "open_",
@@ -62,7 +63,15 @@ from visavis.errors import MissingExtra, ServiceUnprotected
 )
 @click.option("--encoder", default="sface", show_default=True, metavar="NAME")
 @click.option("--search", metavar="URL", help="As for 'visavis identify'.")
-def serve(galleries: tuple[str, ...], open_: bool, queue: int, rate: int, **told: Any) -> None:  # noqa: ANN401
+@json_option
+def serve(
+    galleries: tuple[str, ...],
+    open_: bool,
+    queue: int,
+    rate: int,
+    as_json: bool,
+    **told: Any,  # noqa: ANN401
+) -> None:
     """Answer over HTTP: an API under /v1, the console at /, the door at /door.
 
     Listens on this machine alone unless --host says otherwise, and wants a key for everything:
@@ -103,7 +112,10 @@ def serve(galleries: tuple[str, ...], open_: bool, queue: int, rate: int, **told
     os.environ[service.TOLD] = config.as_json()
     scheme = "https" if config.tls_certificate else "http"
     shown = f"[{config.host}]" if ":" in config.host else config.host
-    click.echo(f"visavis answers on {scheme}://{shown}:{config.port}; Ctrl-C stops it", err=True)
+    url = f"{scheme}://{shown}:{config.port}"
+    if as_json:
+        print_json({"url": url, "workers": config.workers, "open": config.open})
+    click.echo(f"visavis answers on {url}; Ctrl-C stops it", err=True)
     with tempfile.TemporaryDirectory(prefix="visavis-metrics-") as counts:
         if config.workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts

@@ -1,5 +1,6 @@
 """The only composer: photographs in, answers out."""
 
+from visavis.engine.at_hand import Absent
 from visavis.engine.clustering import (
     Cluster,
     ClusterConfig,
@@ -14,9 +15,11 @@ from visavis.engine.config import EngineConfig
 from visavis.engine.core import Engine
 from visavis.engine.duplicates import DuplicatePair, Duplicates
 from visavis.engine.folder import FolderPlan, Outcome, Status, enroll_folder, plan_folder
+from visavis.engine.reencode import Reencode, Reencoded, reencode
 from visavis.engine.sight import Observed, Photograph, Ready, Sight
 
 __all__ = [
+    "Absent",
     "Cluster",
     "ClusterConfig",
     "Clusters",
@@ -30,6 +33,8 @@ __all__ = [
     "Outcome",
     "Photograph",
     "Ready",
+    "Reencode",
+    "Reencoded",
     "Sight",
     "Status",
     "Unusable",
@@ -38,4 +43,5 @@ __all__ = [
     "enroll_folder",
     "name_cluster",
     "plan_folder",
+    "reencode",
 ]
