@@ -3,9 +3,11 @@
 ``throughput``: verify a 640x480 JPEG, closed loop. The engine alone, with as many threads as cores,
 and the service with 1 to 64 clients take turns, so that other work on the machine falls on both.
 ``soak``: requests of every kind with bad ones among them; memory, files and threads of the server.
+``batches``: what forming batches across requests could save.
 
     python benchmarks/service.py throughput --seconds 8 --rounds 3
     python benchmarks/service.py soak --requests 10000
+    python benchmarks/service.py batches
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ from PIL import Image
 from visavis.cli.portraits import portraits
 from visavis.engine import Engine, EngineConfig
 from visavis.gallery import Gallery
-from visavis.models import Cores
+from visavis.models import Cores, ModelStore
+from visavis.models.runtime import openvino_core
 from visavis.settings import Settings
 
 CLIENTS = (1, 2, 4, 8, 16, 32, 64)
@@ -274,6 +277,32 @@ def soak(requests: int, clients: int) -> None:
         print(f"last quarter / second: {last / second:.4f}")
 
 
+def batches() -> None:
+    """Print what a face costs the encoder alone and in a batch of eight, on one thread."""
+    store = ModelStore.default()
+    with Engine.open(config=EngineConfig(store=store)) as engine:
+        name = engine.encoder.name
+    core = openvino_core()
+    graphs = sorted(store.cache.glob("graphs/sface-*/graph.xml"))
+    for graph in graphs:
+        costs = {}
+        for size in (1, 8):
+            model = core.read_model(graph)
+            model.reshape([size, 112, 112, 3])
+            only = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+            run = core.compile_model(model, "CPU", only)
+            faces = np.random.default_rng(0).integers(0, 256, (size, 112, 112, 3), np.uint8)
+            for _ in range(5):
+                run(faces)
+            began, rounds = time.process_time(), 200 // size
+            for _ in range(rounds):
+                run(faces)
+            costs[size] = (time.process_time() - began) / rounds / size * 1000
+        share = costs[8] / costs[1]
+        print(f"{name}, {graph.parent.name}: alone {costs[1]:.2f} ms of processor time a face,")
+        print(f"  in a batch of eight {costs[8]:.2f} ms, {share:.3f} of it")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -285,8 +314,11 @@ if __name__ == "__main__":
     long = commands.add_parser("soak")
     long.add_argument("--requests", type=int, default=10_000)
     long.add_argument("--clients", type=int, default=8)
+    commands.add_parser("batches")
     asked_for = parser.parse_args()
     if asked_for.command == "throughput":
         throughput(asked_for.seconds, asked_for.rounds)
+    elif asked_for.command == "batches":
+        batches()
     else:
         soak(asked_for.requests, asked_for.clients)

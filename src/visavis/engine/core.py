@@ -37,6 +37,7 @@ from visavis.values import (
     Identification,
     Identified,
     Looked,
+    Person,
     Sighting,
 )
 
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from visavis.liveness.challenge import Challenge
     from visavis.liveness.limits import ActiveConfig
     from visavis.liveness.policy import Answered, Policy
-    from visavis.values import Consent, Decision, Liveness, Person, PersonId, Ruling
+    from visavis.values import Consent, Decision, Liveness, PersonId, Ruling
 
 _TURNED_FMR = 1e-2
 """Turning costs distance; a turned face must resemble the others of its session so well."""
@@ -342,7 +343,7 @@ class Engine:
     def verify(  # noqa: PLR0913 - named options, each with a default
         self,
         photograph: Source,
-        person: str,
+        person: str | Person,
         *,
         fmr: float | None = None,
         decide_by: DecideBy | None = None,
@@ -354,7 +355,8 @@ class Engine:
         Parameters
         ----------
         person
-            A name or an id; of several templates the nearest counts.
+            A name, an id, or somebody as the gallery gave them; of several templates the nearest
+            counts.
         fmr, decide_by
             As for ``compare``.
         live
@@ -371,7 +373,7 @@ class Engine:
         TooManyAttempts
             When the person has to wait, after too many failures under a policy.
         """
-        claimed = self.gallery.person(person)
+        claimed = person if isinstance(person, Person) else self.gallery.person(person)
         if claimed.expired(datetime.now(UTC)):
             raise ConsentExpired(
                 f"the consent of {claimed.name} ended at {claimed.consent.expires}; ask for a new "

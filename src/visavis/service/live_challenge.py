@@ -127,7 +127,7 @@ class Dialogue:
             person = self._person(asked.verify)
             with self._house.lockout.attempt(self._caller.id, person.id) as attempt:
                 decision = self._engine.verify(
-                    pixels, person.id, fmr=asked.fmr, live=policy, answered=answered
+                    pixels, person, fmr=asked.fmr, live=policy, answered=answered
                 )
                 if decision.accepted:
                     attempt.succeeded()

@@ -121,7 +121,7 @@ def verified(caller: Caller, asked: bodies.VerifyBody) -> tuple[Decision, Person
         raise PersonUnknown("nobody of that name or id is enrolled") from None
     with house.lockout.attempt(caller.id, person.id) as attempt:
         policy = Policy(asked.live)
-        decision = house.engine.verify(asked.image, person.id, fmr=asked.fmr, live=policy)
+        decision = house.engine.verify(asked.image, person, fmr=asked.fmr, live=policy)
         if decision.accepted:
             attempt.succeeded()
         else:
