@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from visavis.client import AsyncClient, Client
     from visavis.engine import Engine, EngineConfig
     from visavis.errors import VisavisError
     from visavis.image import Source
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncClient",
+    "Client",
     "Decision",
     "Embedding",
     "Engine",
@@ -41,6 +44,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AsyncClient": "visavis.client",
+    "Client": "visavis.client",
     "Decision": "visavis.values",
     "Embedding": "visavis.values",
     "Engine": "visavis.engine",
