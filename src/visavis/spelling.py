@@ -106,11 +106,14 @@ def identified_json(face: Identified) -> dict[str, Any]:
     return {
         **sighting_json(face.sighting),
         "person": face.person.name if face.person else None,
+        "person_id": face.person.id if face.person else None,
         "decision": _recognised(face),
         "matched": face.matched.name if face.matched else None,
+        "matched_id": face.matched.id if face.matched else None,
         "distance": None if face.distance is None else round(face.distance, 6),
         "candidates": [
-            {"person": c.person.name, "distance": round(c.distance, 6)} for c in face.candidates
+            {"person": c.person.name, "id": c.person.id, "distance": round(c.distance, 6)}
+            for c in face.candidates
         ],
         "liveness": ruling_json(face.liveness),
     }
@@ -128,6 +131,7 @@ def identification_json(answer: Identification) -> dict[str, Any]:
         "gallery_size": answer.gallery_size,
         "tau": round(answer.tau, 6),
         "fpir": answer.fpir,
+        "extrapolated": answer.extrapolated,
         "encoder": answer.encoder,
     }
 

@@ -14,11 +14,7 @@ raised here as the very class that its code names; what cannot be asked or under
 An answer holds what travels, and that is less than the engine knows:
 
 - Numbers are rounded: distances to six digits, places in the picture to a tenth of a pixel.
-- Of people whom `identify` recognises only the name is told; their ``id`` is empty, so ask
-  `person` for the rest by name.
-- Of the templates that `enroll` added only their number is told: ``added`` is as long as it should
-  be, and its ids are empty.
-- `identify` does not tell whether its tau is extrapolated; `operating_points` does.
+- Of people whom `identify` recognises name and id are told; `person` gives the rest.
 """
 
 from visavis.client.asynchronous import AsyncClient

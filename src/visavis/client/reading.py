@@ -132,30 +132,32 @@ def identification(said: Part) -> Identification:
         fpir=said.number("fpir"),
         gallery_size=said.count("gallery_size"),
         encoder=EncoderId(said.text("encoder")),
+        extrapolated=said.flag("extrapolated"),
     )
 
 
 def _identified(said: Part) -> Identified:
     near = said.parts("candidates")
     return Identified(
-        person=_named(said, "person"),
+        person=_somebody(said, "person"),
         distance=_perhaps(said, "distance"),
         sighting=sighting(said),
         candidates=tuple(
-            Candidate(_only_name(each.text("person")), each.number("distance")) for each in near
+            Candidate(_named(each.text("person"), each.text("id")), each.number("distance"))
+            for each in near
         ),
         liveness=_ruling(said),
-        matched=_named(said, "matched"),
+        matched=_somebody(said, "matched"),
     )
 
 
-def _named(said: Part, name: str) -> Person | None:
-    return _only_name(said.text(name)) if said.has(name) else None
+def _somebody(said: Part, name: str) -> Person | None:
+    return _named(said.text(name), said.text(f"{name}_id")) if said.has(name) else None
 
 
-def _only_name(name: str) -> Person:
+def _named(name: str, key: str) -> Person:
     """Make somebody of whom nothing else is told."""
-    return Person(PersonId(""), name, _UNKNOWN, 0)
+    return Person(PersonId(key), name, _UNKNOWN, 0)
 
 
 def person(said: Part) -> Person:
@@ -172,8 +174,6 @@ def person(said: Part) -> Person:
 
 
 def enrolment(said: Part) -> Enrolment:
-    """Read what an enrolment did; of the new templates only the number is told."""
-    added, who = said.count("added"), person(said.part("person"))
-    if not 0 <= added <= 1_000_000:
-        said.strange("added")
-    return Enrolment(who, (TemplateId(""),) * added, said.count("known"), _sightings(said))
+    """Read what an enrolment did."""
+    added, who = tuple(map(TemplateId, said.texts("template_ids"))), person(said.part("person"))
+    return Enrolment(who, added, said.count("known"), _sightings(said))

@@ -89,6 +89,7 @@ class CandidateAnswer(BaseModel):
     """Somebody near."""
 
     person: str
+    id: str
     distance: float
 
 
@@ -96,8 +97,10 @@ class IdentifiedAnswer(FaceAnswer):
     """Who one face is."""
 
     person: str | None
+    person_id: str | None
     decision: Literal["recognized", "not recognized", "not live"]
     matched: str | None
+    matched_id: str | None
     distance: float | None
     candidates: list[CandidateAnswer]
     liveness: RulingAnswer | None
@@ -109,6 +112,7 @@ class IdentifyAnswer(Answer):
     gallery_size: int
     tau: float
     fpir: float
+    extrapolated: bool
     encoder: str
     faces: list[IdentifiedAnswer]
 
@@ -178,6 +182,7 @@ class EnrolmentAnswer(Answer):
 
     person: PersonAnswer
     added: int
+    template_ids: list[str]
     known: int
     faces: list[FaceAnswer]
 

@@ -213,6 +213,7 @@ def _enrolled(
         return {
             "person": done.person.id,
             "added": len(done.added),
+            "template_ids": list(done.added),
             "known": done.known,
             "faces": [sighting_json(seen) for seen in done.sightings],
         }
