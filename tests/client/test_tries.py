@@ -46,7 +46,14 @@ PERSON = {
     "templates": 1,
     "consent": {"reference": "", "purpose": "", "expires": None, "expired": False},
 }
-ENROLLED = {"schema": 1, "person": PERSON, "added": 1, "template_ids": ["t"] * 1, "known": 0, "faces": []}
+ENROLLED = {
+    "schema": 1,
+    "person": PERSON,
+    "added": 1,
+    "template_ids": ["t"] * 1,
+    "known": 0,
+    "faces": [],
+}
 GONE = Lost("connection reset", sent=True)
 UNSENT = Lost("connection refused", sent=False)
 
