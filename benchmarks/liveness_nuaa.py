@@ -4,7 +4,7 @@
     python $M kinds --data DIR --work W      # each kind left out of training
     python $M without --data DIR --work W    # no NUAA learnt from, all of it tested
     python $M subjects --data DIR --work W   # NUAA by subject, three splits
-    python $M ablate --data DIR --work W     # short runs of equal length
+    python $M ablate --data DIR --work W     # short runs, one thing changed at a time
     python $M shipped --data DIR --run RUN --photo A.jpg  # the package's: points, cost, other path
 
 DIR holds ``lfw/images`` and ``nuaa/train.csv``. W keeps the presentations, which are rendered once,
@@ -80,7 +80,7 @@ def report(name: str, score: np.ndarray, bank: Bank) -> None:
             for i in (eer, strict, through)
         )
         print(
-            f"{name:<28} {species:<21} n {len(live.score):>5} + {len(kind.score):>5}  "
+            f"{name:<34} {species:<21} n {len(live.score):>5} + {len(kind.score):>5}  "
             "EER {}  BPCER@APCER1% {}  APCER@BPCER1% {}".format(*told),
             flush=True,
         )
@@ -154,7 +154,9 @@ def material(args: argparse.Namespace, config: LivenessConfig) -> Material:
     finder = detector()
     listing = listed(args.data / "nuaa" / "train.csv", None)
     nuaa = cut_canvases(listing.presentations, listing.images, finder)
-    keep = Keep(args.work / "lfw", {"seed": config.seed, "rounds": config.rounds})
+    keep = Keep(
+        args.work / "lfw", {"seed": config.seed, "rounds": config.rounds, "close": config.close}
+    )
     if not keep.whole():
         faces = live_folder(args.data / "lfw" / "images", EACH)
         parts = split(cut_canvases(faces.presentations, faces.images, finder), config)
@@ -210,24 +212,38 @@ def subjects(args: argparse.Namespace, config: LivenessConfig, has: Material) ->
     report("all nine, pooled", np.concatenate(found), joined(*every))
 
 
-def ablate(args: argparse.Namespace, config: LivenessConfig, has: Material) -> None:
+VARIANTS = {
+    "as it is": {},
+    "close-ups": {"close": 0.4},
+    "face map": {"map_weight": 0.3},
+    "other look": {"look": True},
+    "spectrum": {"fourier_weight": 0.1},
+}
+
+
+def ablate(args: argparse.Namespace, config: LivenessConfig) -> None:
     """Learn from a fifth, for a short while, with one thing changed at a time."""
-    part = has.learn.take(np.random.default_rng(config.seed).random(len(has.learn)) < 0.2)
-    other, real = independent(args, set(has.measure.subject)), presented(has.nuaa)
-    variants = {
-        "as it is": {},
-        "no face map": {"map_weight": 0.0},
-        "spectrum too": {"fourier_weight": 0.1},
-        "no other look": {"look": False},
+    finder, random = detector(), np.random.default_rng(config.seed)
+    faces = live_folder(args.data / "lfw" / "images", EACH)
+    learn, choose, measure = split(cut_canvases(faces.presentations, faces.images, finder), config)
+    part = learn.take(random.random(len(learn)) < 0.2)
+    listing = listed(args.data / "nuaa" / "train.csv", None)
+    once = replace(config, seed=config.seed + 2, rounds=1)
+    tested = {
+        "edges as they fall": render(measure, replace(once, close=0.0)),
+        "close up": render(measure, replace(once, close=1.0)),
+        "independent": independent(args, set(measure.subject)),
+        "NUAA": presented(cut_canvases(listing.presentations, listing.images, finder)),
     }
-    for seed in (0, 1):
-        for what, changed in variants.items():
+    chosen_by = render(choose, replace(config, seed=config.seed + 1, rounds=1))
+    args.work.mkdir(parents=True, exist_ok=True)
+    for seed in args.seeds:
+        for what in args.variants:
             name = f"{what}, seed {seed}"
-            short = replace(config, epochs=args.short, seed=seed, **changed)
-            net = learnt(name, part, has.choose, short, args.work)
-            report(name, scores(net, has.measure.crops), has.measure)
-            report(f"{name}, independent", scores(net, other.crops), other)
-            report(f"{name}, NUAA", scores(net, real.crops), real)
+            short = replace(config, epochs=args.short, seed=seed, **VARIANTS[what])
+            net = learnt(name, render(part, short), chosen_by, short, args.work)
+            for path, bank in tested.items():
+                report(f"{name}, {path}", scores(net, bank.crops), bank)
 
 
 def shipped(args: argparse.Namespace) -> None:
@@ -236,13 +252,26 @@ def shipped(args: argparse.Namespace) -> None:
     points = store.points(store.manifest("visavis-live"), Precision.FP32)
     print(json.dumps(points, indent=1))
     if args.run is not None:
-        told = json.loads((args.run / "presentations" / "measure.json").read_text("utf-8"))
-        other = independent(args, set(told["subject"]))
+        held_out = Keep(args.run / "presentations", {}).opened("measure").bank
         session = store.session(
             store.manifest("visavis-live"), Precision.FP32, RuntimeName.OPENVINO, Cores(threads=1)
         )
-        live = np.array([session.run(crop[None])[0][0, 1] for crop in other.crops], np.float64)
-        report("shipped, independent", np.log(live / (1 - live)), other)
+        for what, bank in (
+            ("shipped, held out", held_out),
+            ("shipped, independent", independent(args, set(held_out.subject))),
+        ):
+            live = np.array([session.run(crop[None])[0][0, 1] for crop in bank.crops], np.float64)
+            report(what, np.log(live / (1 - live)), bank)
+            for point in points["points"]:
+                passed = {
+                    str(
+                        kind
+                    ): f"{100 * (live[bank.species == kind] >= point['threshold']).mean():.1f}"
+                    for kind in np.unique(bank.species)
+                }
+                print(
+                    f"passed, in per cent, at {point['rate']} {point['at']}: {passed}", flush=True
+                )
     engine = Engine.open(config=EngineConfig(cores=Cores(threads=1)))
     passive = PassiveLiveness.open(store, cores=Cores(threads=1))
     pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
@@ -275,14 +304,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    modes = {"kinds": kinds, "without": without, "subjects": subjects, "ablate": ablate}
-    parser.add_argument("mode", choices=[*modes, "shipped"])
+    modes = {"kinds": kinds, "without": without, "subjects": subjects}
+    parser.add_argument("mode", choices=[*modes, "ablate", "shipped"])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--work", type=Path, help="Folder of presentations and checkpoints.")
     parser.add_argument("--photo", type=Path, help="For the cost: a photograph of a face.")
     parser.add_argument("--run", type=Path, help="Of the package's weights, to know whom they met.")
     parser.add_argument("--epochs", type=int, default=LivenessConfig().epochs)
     parser.add_argument("--short", type=int, default=4, help="Epochs of each run of ablate.")
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1], help="Of ablate.")
     parser.add_argument("--people", type=int, default=120, help="Whom the other path presents.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -298,6 +329,9 @@ def main() -> None:
     config = LivenessConfig(
         seed=args.seed, epochs=args.epochs, half=args.half, compiled=args.compile
     )
+    if args.mode == "ablate":
+        ablate(args, config)
+        return
     modes[args.mode](args, config, material(args, config))
 
 

@@ -13,7 +13,7 @@ from visavis.train.attacks import CANVAS, CANVAS_SIZE, CROP, CROP_SIZE, Species,
 from visavis.train.attacks.camera import photograph
 from visavis.train.attacks.canvas import look, soften, view
 from visavis.train.attacks.draw import Draw
-from visavis.train.attacks.frame import against_light, hands, sheet
+from visavis.train.attacks.frame import Reach, against_light, hands, sheet
 from visavis.train.attacks.paper import on_paper
 from visavis.train.attacks.person import in_person
 from visavis.train.attacks.screen import on_screen
@@ -82,14 +82,40 @@ def test_softening_keeps_light_and_widens_by_its_sigma():
 def test_edges_never_cut_the_face():
     face = straight(45)[:, :, 13:32, 13:32]  # within 1 / 2.2 of the middle
     for seed in range(20):
-        page = sheet(Draw(seed, 16), face.expand(16, -1, -1, -1), 0.2, 1.7, card=0.5)
+        page = sheet(Draw(seed, 16), face.expand(16, -1, -1, -1), Reach(0.2, 1.7, card=0.5))
         assert page.depth.min() > 0
+
+
+@pytest.mark.parametrize(("close", "seen"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)])
+def test_held_close_no_edge_is_in_view(close, seen):
+    """Cards show all four edges, unless they are held so close that none is seen."""
+    draw = Draw(3, 400)
+    page = sheet(draw, view(draw, 33), Reach(0.5, 0.9, card=0.5, close=close))
+    edges = (page.depth < 0).flatten(1).any(1).float().mean()
+    assert float(edges) == pytest.approx(seen, abs=0.08 if 0 < close < 1 else 0)
+
+
+@pytest.mark.parametrize("present", [on_paper, on_screen])
+def test_close_up_the_photograph_reaches_to_the_rim(present, canvases):
+    """At the rim, what is seen goes with the photograph close up, and else mostly with a room."""
+    light = torch.from_numpy(np.repeat(canvases, 8, axis=0)).permute(0, 3, 1, 2).float() / 255
+    plane = straight().expand(len(light), -1, -1, -1)
+    rim = look(light, plane)[..., 90:].flatten(1)
+    found = {}
+    for close in (0.0, 1.0):
+        seen = present(Draw(5, len(light)), light, plane, close)[..., 90:].flatten(1)
+        both = torch.stack([rim, seen])
+        both = both - both.mean(2, keepdim=True)
+        found[close] = float(
+            (both[0] * both[1]).sum(1).median() / both.norm(dim=2).prod(0).median()
+        )
+    assert found[1.0] > 0.5 > found[0.0]
 
 
 @pytest.mark.parametrize("held", [True, False])
 def test_hands_hold_by_the_sides_and_never_cover_the_face(held):
     plane = straight().expand(64, -1, -1, -1)
-    page = sheet(Draw(4, 64), plane, 0.5, 1.2) if held else None
+    page = sheet(Draw(4, 64), plane, Reach(0.5, 1.2)) if held else None
     seen = hands(Draw(4, 64), torch.zeros(64, 3, CROP_SIZE, CROP_SIZE), plane, page, 1.0)
     core = slice(CROP_SIZE // 2 - 12, CROP_SIZE // 2 + 12)  # eyes to mouth
     assert float(seen[..., core, core].amax((1, 2, 3)).median()) < 0.01

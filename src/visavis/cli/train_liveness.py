@@ -67,6 +67,12 @@ FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     type=click.Choice(["print", "screen", "none"]),
     help="Attacks to make from live photographs; may be given again.",
 )
+@click.option(
+    "--close",
+    default=0.0,
+    show_default=True,
+    help="Share of attacks that are made to fill the view, so that no edge tells.",
+)
 @click.option("--rounds", default=2, show_default=True, help="Presentations a photograph and kind.")
 @click.option(
     "--real",
@@ -77,12 +83,12 @@ FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--epochs", default=8, show_default=True, help="Times each is learnt from.")
 @click.option("--batch", default=128, show_default=True, help="Presentations a step.")
 @click.option("--rate", default=4e-3, show_default=True, help="Highest learning rate.")
-@click.option("--map-weight", default=0.3, show_default=True, help="Of the face map; 0: without.")
+@click.option("--map-weight", default=0.0, show_default=True, help="Of the face map; 0: without.")
 @click.option(
     "--fourier-weight", default=0.0, show_default=True, help="Of the spectrum's map; 0: without."
 )
 @click.option(
-    "--look/--no-look", default=True, show_default=True, help="Light, tint and move crops anew."
+    "--look/--no-look", default=False, show_default=True, help="Light, tint and move crops anew."
 )
 @click.option(
     "--held-out", default=0.17, show_default=True, help="Share of subjects who choose and measure."

@@ -202,7 +202,7 @@ def render(
         elif job.how is None:
             made = vary(part, seed)
         else:
-            made = simulate(part, job.how, seed)
+            made = simulate(part, job.how, seed, config.close)
         crops[at : at + len(made)] = made
         at += len(made)
         simulated = job.how not in {None, Species.LIVE}

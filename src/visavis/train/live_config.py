@@ -19,6 +19,9 @@ class LivenessConfig:
         Of subjects held out, simulation, first weights and order.
     attacks
         Which attacks are made from live photographs; none learns from the real ones alone.
+    close
+        Share of them that are made to fill the view, in [0, 1], so that neither the edges of a
+        sheet or screen nor the room behind it tell; some of the others do by chance.
     rounds
         How often each photograph is presented as each species, each time otherwise.
     real
@@ -52,14 +55,15 @@ class LivenessConfig:
 
     seed: int = 0
     attacks: tuple[Species, ...] = (Species.PRINT, Species.SCREEN)
+    close: float = 0.0
     rounds: int = 2
     real: int = 4
     epochs: int = 8
     batch: int = 128
     rate: float = 4e-3
     decay: float = 0.05
-    map_weight: float = 0.3
-    look: bool = True
+    map_weight: float = 0.0
+    look: bool = False
     fourier_weight: float = 0.0
     held_out: float = 0.17
     half: bool = False
@@ -76,6 +80,8 @@ class LivenessConfig:
         for name in ("real", "decay", "map_weight", "fourier_weight"):
             if not getattr(self, name) >= 0:
                 raise TrainingRefused(f"{name} must be 0 or more")
+        if not 0 <= self.close <= 1:
+            raise TrainingRefused("the share of close attacks is 0 to 1")
         if not 0 < self.held_out < 1:
             raise TrainingRefused("the share of subjects held out is above 0 and below 1")
         if Species.LIVE in self.attacks:

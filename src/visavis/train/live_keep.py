@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PARTS = ("learn", "choose", "measure")
-RENDERED = ("seed", "attacks", "rounds", "real", "held_out")
+RENDERED = ("seed", "attacks", "close", "rounds", "real", "held_out")
 """What of a configuration decides what is rendered."""
 _DONE = "asked.json"
 

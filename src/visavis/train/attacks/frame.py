@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _EDGE = 0.02
 """Width in plane coordinates over which an edge falls off: one pixel."""
+_OUT_OF_VIEW = (1.8, 3.0)
+"""Where edges lie that no view reaches, however it is turned and the sheet bent."""
 _SKIN = [[0.86, 0.62, 0.50], [0.74, 0.50, 0.38], [0.52, 0.33, 0.24], [0.33, 0.20, 0.14]]
 
 
@@ -39,15 +41,35 @@ class Sheet:
         return torch.sigmoid((self.depth - border) / (_EDGE / 2))
 
 
-def sheet(draw: Draw, plane: Tensor, nearest: float, furthest: float, card: float = 0.0) -> Sheet:
-    """Draw where the four edges lie, never through the face's box.
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far from the middle of the face a sheet's edges lie, in plane coordinates.
 
-    ``card`` is the chance of a small one, all of whose edges are seen.
+    Attributes
+    ----------
+    card
+        Chance of a small one, all of whose edges are seen.
+    close
+        Chance of one that is held so close that none of them is; what is left is shared out
+        between cards and others.
     """
+
+    nearest: float
+    furthest: float
+    card: float = 0.0
+    close: float = 0.0
+
+
+def sheet(draw: Draw, plane: Tensor, reach: Reach) -> Sheet:
+    """Draw where the four edges lie, never through the face's box."""
     x, y = plane[:, :1], plane[:, 1:]
     # Cards show their edges close to the face; sheets and screens may fill the view.
-    far = torch.lerp(torch.full((1, 1, 1, 1), furthest), torch.tensor(0.95), draw.yes(card))
-    sides = (nearest + draw.between(0, 1, 4) * (far - nearest)).clamp(min=FACE * 1.1)
+    far = torch.full((1, 1, 1, 1), reach.furthest)
+    far = torch.lerp(far, torch.tensor(0.95), draw.yes(reach.card))
+    sides = reach.nearest + draw.between(0, 1, 4) * (far - reach.nearest)
+    if reach.close:
+        sides = torch.lerp(sides, draw.between(*_OUT_OF_VIEW, 4), draw.yes(reach.close))
+    sides = sides.clamp(min=FACE * 1.1)
     left, right, up, down = sides.unbind(1)
     edges = [x + left[:, None], right[:, None] - x, y + up[:, None], down[:, None] - y]
     return Sheet(torch.cat(edges, 1).amin(1, keepdim=True), sides)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from visavis.train.attacks.canvas import look, soften
-from visavis.train.attacks.frame import against_light, background, glare, hands, sheet
+from visavis.train.attacks.frame import Reach, against_light, background, glare, hands, sheet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ _ANGLES = (0.26, 1.31, 0.0)
 _PAPERS = [[0.97, 0.97, 0.98], [0.93, 0.93, 0.90], [0.88, 0.85, 0.78], [0.92, 0.95, 1.0]]
 
 
-def on_paper(draw: Draw, canvases: Tensor, plane: Tensor) -> Tensor:
+def on_paper(draw: Draw, canvases: Tensor, plane: Tensor, close: float = 0.0) -> Tensor:
     """Print photographs and hold them up.
 
     Parameters
@@ -29,6 +29,8 @@ def on_paper(draw: Draw, canvases: Tensor, plane: Tensor) -> Tensor:
         (N, 3, K, K) linear light in [0, 1].
     plane
         (N, 2, S, S) from ``canvas.view``.
+    close
+        Share that fill the view, in [0, 1]: neither edges nor what lies behind are seen.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def on_paper(draw: Draw, canvases: Tensor, plane: Tensor) -> Tensor:
     """
     side = plane.shape[-1]
     bent, shade = _bend(draw, plane)
-    page = sheet(draw, bent, 0.5, 1.7, card=0.5)
+    page = sheet(draw, bent, Reach(0.5, 1.7, card=0.5, close=close))
     # The first camera's softness, then the printer's.
     photo = soften(look(canvases, bent), draw.evenly_in_log(0.25, 1.1) + draw.between(0, 0.35))
     paper = draw.one_of(_PAPERS, 0.03) ** 2.2

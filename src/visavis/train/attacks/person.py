@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from visavis.train.attacks.canvas import look, soften
-from visavis.train.attacks.frame import against_light, background, glare, hands, sheet
+from visavis.train.attacks.frame import Reach, against_light, background, glare, hands, sheet
 from visavis.train.attacks.studio import silhouette
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def in_person(draw: Draw, canvases: Tensor, plane: Tensor) -> Tensor:
     tone = tone * draw.between(0.85, 1.1, 3)
     front, back = against_light(draw)
     tone = tone * torch.lerp(back, front, silhouette(draw, plane))
-    door = sheet(draw, plane, 0.7, 6.0)
+    door = sheet(draw, plane, Reach(0.7, 6.0))
     beyond = background(draw, canvases, side) * draw.evenly_in_log(0.3, 2)
     tone = torch.lerp(tone, beyond, (1 - door.inside()) * draw.yes(0.3))
     return glare(draw, hands(draw, tone, plane, None, 0.06), plane, 0.05)

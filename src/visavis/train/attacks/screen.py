@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from visavis.train.attacks.canvas import look, soften
-from visavis.train.attacks.frame import background, glare, hands, sheet
+from visavis.train.attacks.frame import Reach, background, glare, hands, sheet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,10 +19,10 @@ _BEZELS = [[0.02, 0.02, 0.02], [0.05, 0.05, 0.06], [0.15, 0.15, 0.16], [0.9, 0.9
 _BARS = [[0.0, 0.0, 0.0], [0.02, 0.02, 0.02], [1.0, 1.0, 1.0], [0.2, 0.22, 0.25]]
 
 
-def on_screen(draw: Draw, canvases: Tensor, plane: Tensor) -> Tensor:
+def on_screen(draw: Draw, canvases: Tensor, plane: Tensor, close: float = 0.0) -> Tensor:
     """Show photographs on phones and monitors; arguments and result as ``paper.on_paper``."""
     side = plane.shape[-1]
-    device = sheet(draw, plane, 0.6, 2.0, card=0.35)
+    device = sheet(draw, plane, Reach(0.6, 2.0, card=0.35, close=close))
     bezel = draw.evenly_in_log(0.03, 0.3)
     photo = soften(look(canvases, plane), draw.evenly_in_log(0.25, 1.1) + draw.between(0, 0.3))
     shown = _displayed(draw, photo)

@@ -28,16 +28,16 @@ class Species(StrEnum):
     SCREEN = "screen"
 
 
-_SCENES = {
-    Species.LIVE: in_person,
-    Species.PRINT: on_paper,
-    Species.SCREEN: on_screen,
-}
+_ATTACKS = {Species.PRINT: on_paper, Species.SCREEN: on_screen}
 
 
 @torch.no_grad()
 def simulate(
-    canvases: NDArray[np.uint8], species: Species, seed: int, side: int = CROP_SIZE
+    canvases: NDArray[np.uint8],
+    species: Species,
+    seed: int,
+    close: float = 0.0,
+    side: int = CROP_SIZE,
 ) -> NDArray[np.uint8]:
     """Let a camera see each canvas as one species.
 
@@ -48,6 +48,8 @@ def simulate(
     canvases
         (N, K, K, 3) uint8 RGB from live photographs: ``align.surroundings`` with scale ``CANVAS``
         and size ``CANVAS_SIZE``. Backgrounds and reflections come from the batch's other pictures.
+    close
+        Share of attacks that fill the view, in [0, 1].
 
     Returns
     -------
@@ -56,7 +58,11 @@ def simulate(
     draw = Draw(seed, len(canvases))
     light = torch.from_numpy(canvases).permute(0, 3, 1, 2).float().div_(255).pow_(2.2)
     plane = view(draw, side)
-    scene = _SCENES[species](draw, studio(draw, light), plane)
+    photos = studio(draw, light)
+    if species is Species.LIVE:
+        scene = in_person(draw, photos, plane)
+    else:
+        scene = _ATTACKS[species](draw, photos, plane, close)
     return photograph(draw, scene)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from visavis.train.attacks.canvas import CANVAS, CROP
-from visavis.train.attacks.frame import background, sheet, surface
+from visavis.train.attacks.frame import Reach, background, sheet, surface
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ def studio(draw: Draw, canvases: Tensor) -> Tensor:
     behind = torch.lerp(canvases, surface(draw, side), draw.yes(0.3))
     behind = torch.lerp(behind, background(draw, canvases, side), draw.yes(0.3))
     moved = plane + draw.between(-0.9, 0.9, 2)
-    hung = sheet(draw, moved, 0.1, 1.2).inside() * draw.yes(0.3)
+    hung = sheet(draw, moved, Reach(0.1, 1.2)).inside() * draw.yes(0.3)
     behind = torch.lerp(behind, surface(draw, side) * draw.evenly_in_log(0.5, 2), hung)
     bright = draw.between(0.2, 0.9) * draw.yes(0.2)
     behind = torch.lerp(behind, torch.ones(1), bright)
