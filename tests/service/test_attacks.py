@@ -114,6 +114,13 @@ def test_odd_pictures_are_read_all_the_same(served, portrait):
         (b"\xff\xfe\x00", "application/json", 422),
         (b"[" * 100_000, "application/json", 422),
         (b'{"image": ' + b'"' + b"A" * (5 << 20) + b'"}', "application/json", 413),
+        (b"{" + b",".join(b'"%d":0' % n for n in range(200_000)) + b"}", "application/json", 422),
+        (
+            b'{"image": {' + b",".join(b'"%d":0' % n for n in range(99)) + b"}}",
+            "application/json",
+            422,
+        ),
+        (b'{"image": "\\ud800"}', "application/json", 422),
         (b"image=x", "application/x-www-form-urlencoded", 415),
         (b"<xml/>", "application/xml", 415),
         (b"x", "", 415),
@@ -142,6 +149,12 @@ def test_too_many_photographs_are_refused(served, portrait):
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
     body = {"images": ["AAAA"] * 6}
     answer = served.ask("identify", "POST", "/v1/liveness", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+
+
+def test_nobody_unknown_sends_more_than_a_key(served):
+    body = {"key": "vv_" + "x" * 5000}
+    answer = served.client.post("/v1/session", json=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import json
 import re
 import types
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _DATA_URL = re.compile(r"data:[\w/+.-]{1,100};base64,")
 _FIELD = 1 << 16
 """Bytes of a form's field that is no file."""
+_FIELDS = 32
 
 
 def _bytes(given: object) -> object:
@@ -156,7 +158,7 @@ def described(model: type[Body]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def admitted(request: Request, model: type[B]) -> AsyncIterator[B]:
+async def admitted(request: Request, model: type[B], most: int | None = None) -> AsyncIterator[B]:
     """Take a request in, read its body and give what it says; it counts until the block ends.
 
     Raises
@@ -164,33 +166,35 @@ async def admitted(request: Request, model: type[B]) -> AsyncIterator[B]:
     ServiceBusy, BodyTooLarge, BodyTimeout, BodyUnsupported, InputRefused
     """
     with state_of(request).work.admit():
-        yield await read(request, model)
+        yield await read(request, model, most)
 
 
-async def read(request: Request, model: type[B]) -> B:
-    """Read a body within the limits; see ``admitted``."""
+async def read(request: Request, model: type[B], most: int | None = None) -> B:
+    """Read a body within the limits, or at most ``most`` bytes of it; see ``admitted``."""
     limits = state_of(request).config.limits
+    most = limits.body if most is None else most
     try:
         async with asyncio.timeout(limits.patience):
-            said = await _said(request, model, limits.body, limits.images)
+            said = await _said(request, model, most, limits.images)
     except TimeoutError:
         raise BodyTimeout(f"the request did not arrive in {limits.patience:g} seconds") from None
     except ClientDisconnect:
         raise BodyTimeout("the connection ended before the request did") from None
+    # Looked at before it is validated: each of a million mistakes would be described.
+    if len(said) > _FIELDS:
+        raise InputRefused(f"{len(said)} fields; no request has so many")
+    for value in said.values():
+        if isinstance(value, list) and len(value) > limits.images:
+            raise BodyTooLarge(f"{len(value)} photographs; at most {limits.images} are taken")
+        if isinstance(value, dict) and len(value) > _FIELDS:
+            raise InputRefused(f"{len(value)} fields; no request has so many")
     try:
-        if isinstance(said, bytes):
-            asked = model.model_validate_json(said)
-        else:
-            asked = model.model_validate(said)
+        return model.model_validate(said)
     except ValidationError as fault:
-        raise InputRefused(in_words(fault.errors())) from None
-    for value in asked:
-        if isinstance(value[1], list) and len(value[1]) > limits.images:
-            raise BodyTooLarge(f"{len(value[1])} photographs; at most {limits.images} are taken")
-    return asked
+        raise InputRefused(in_words(fault.errors(include_input=False, include_url=False))) from None
 
 
-async def _said(request: Request, model: type[Body], most: int, images: int) -> Any:  # noqa: ANN401
+async def _said(request: Request, model: type[Body], most: int, images: int) -> dict[str, Any]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     stream = _bounded(request, most)
     if kind == "multipart/form-data":
@@ -214,8 +218,18 @@ async def _said(request: Request, model: type[Body], most: int, images: int) -> 
         finally:
             await form.close()
     if kind == "application/json":
-        return b"".join([chunk async for chunk in stream])
+        return _of_json(b"".join([chunk async for chunk in stream]))
     raise BodyUnsupported("send multipart/form-data, or application/json with base64 photographs")
+
+
+def _of_json(content: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(content)
+    except (ValueError, RecursionError):
+        raise InputRefused("the body is no JSON") from None
+    if not isinstance(said, dict):
+        raise InputRefused("the body is JSON, and no object")
+    return said
 
 
 async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes]:

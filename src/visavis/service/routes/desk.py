@@ -140,7 +140,7 @@ async def log_in(request: Request, response: Response) -> Any:  # noqa: ANN401
     if not own_origin(request):
         raise Forbidden("this came from a page of another site")
     host = request.client.host if request.client else "?"
-    async with admitted(request, bodies.LoginBody) as asked:
+    async with admitted(request, bodies.LoginBody, 4096) as asked:
         found = await state.work.run(state.key_of, asked.key.strip())
         if found is None:
             state.rates.take(f"address {host}")
