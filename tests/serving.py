@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 import httpx
+import psutil
 
 VISAVIS = Path(sys.executable).parent / "visavis"
 PATIENCE = 60.0
@@ -62,6 +63,13 @@ class Service:
         return self._process
 
     @property
+    def workers(self) -> list[psutil.Process]:
+        """The processes that answer: its children where it has any, else itself."""
+        this = psutil.Process(self.process.pid)
+        begun = [child for child in this.children() if _answers(child)]
+        return begun or [this]
+
+    @property
     def told(self) -> str:
         return self.log.read_text("utf-8")
 
@@ -101,6 +109,14 @@ class Service:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
+
+
+def _answers(child: psutil.Process) -> bool:
+    """Tell a worker from what else multiprocessing starts, and from one that is dead."""
+    try:
+        return "spawn_main" in " ".join(child.cmdline())
+    except psutil.Error:
+        return False
 
 
 @dataclass(frozen=True)

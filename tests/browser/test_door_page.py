@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from films import before_the_camera, filmed, held_up_on_paper, nobody, sitting_still
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect, sync_playwright
 
 from serving import Service, Site
@@ -142,7 +143,11 @@ class Tablet:
 
     def comes_to(self, *states: str) -> None:
         either = ", ".join(f'body[data-state="{state}"]' for state in states)
-        self.page.locator(either).wait_for(timeout=SOON)
+        try:
+            self.page.locator(either).first.wait_for(timeout=SOON)
+        except PlaywrightError as late:
+            late.add_note(f"told at the end: {self.told[-5:]}")
+            raise
 
     @property
     def words(self):
@@ -257,6 +262,7 @@ def test_it_connects_again_by_itself(desk, service, shots):
     tablet = Tablet(desk)
     tablet.begin()
     tablet.comes_to("open")
+    tablet.page.emulate_media(reduced_motion="reduce")
     service.kill()
     tablet.comes_to("offline")
     expect(tablet.page.locator("#name")).to_be_empty()

@@ -199,6 +199,7 @@ def test_without_keys_only_this_machine_s_own_pages_are_answered(opened):
         {"host": "0.0.0.0"},
         {"host": "door.example"},
         {"host": "::", "open": True, "tls_certificate": "c", "tls_key": "k"},
+        {"open": True, "proxied": True},
     ],
 )
 def test_it_does_not_start_unprotected(unsafe):
@@ -230,6 +231,72 @@ def test_somebody_is_tried_five_times_and_then_one_waits(served, photographs):
     served.ask("admin", "DELETE", f"/v1/people/{made['id']}")
     left = served.ask("admin", "GET", f"/v1/people/{made['id']}/erasure").json()
     assert left["leftovers"] == []
+
+
+def test_an_easier_question_takes_no_failure_back(served, photographs):
+    pictures = {name: photographs[f"{name}.jpg"].read_bytes() for name in ("obama", "biden")}
+    made = served.ask(
+        "enroll", "POST", "/v1/people", data={"name": "T"}, files={"images": pictures["obama"]}
+    ).json()["person"]
+
+    def ask(name, **more):
+        data = {"person": made["id"], **more}
+        return served.ask(
+            "enroll", "POST", "/v1/verify", data=data, files={"image": pictures[name]}
+        ).status_code
+
+    assert [ask("biden", fmr="1e-6") for _ in range(4)] == [200] * 4
+    assert ask("obama", fmr="0.05") == 200
+    assert [ask("biden"), ask("obama")] == [200, 429]
+    served.ask("admin", "DELETE", f"/v1/people/{made['id']}")
+
+
+def test_one_key_s_failures_with_liveness_lock_no_other_key_out(served, photographs):
+    right, wrong = (photographs[name].read_bytes() for name in ("obama.jpg", "biden.jpg"))
+    served.ask("enroll", "POST", "/v1/people", data={"name": "L"}, files={"images": right})
+    live = {"data": {"person": "L", "live": "passive"}}
+    for _ in range(5):
+        served.ask("identify", "POST", "/v1/verify", **live, files={"image": wrong})
+    mine = served.ask("identify", "POST", "/v1/verify", **live, files={"image": right})
+    others = served.ask("enroll", "POST", "/v1/verify", **live, files={"image": right})
+    assert (mine.status_code, others.status_code) == (429, 200)
+    served.ask("admin", "DELETE", "/v1/people/L")
+
+
+def test_who_may_not_list_people_asks_for_no_candidates(served, photographs):
+    image = {"image": photographs["biden.jpg"].read_bytes()}
+    for more in ({"candidates": "5"}, {"fpir": "0.5"}):
+        refused = served.ask("identify", "POST", "/v1/identify", data=more, files=image)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")
+        assert (
+            served.ask("enroll", "POST", "/v1/identify", data=more, files=image).status_code == 200
+        )
+
+
+@pytest.mark.parametrize("end", ["2030-01-01T00:00:00", "9999-12-31T23:59:59-14:00", "soon"])
+def test_dates_that_say_nothing_are_refused(served, end):
+    body = {"name": "k", "roles": ["read"], "expires": end}
+    assert served.ask("admin", "POST", "/v1/keys", json=body).status_code == 422
+
+
+def test_a_gallery_that_is_away_takes_no_other_along(settings, tmp_path):
+    keys = {}
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        with Gallery.open(tmp_path / name / "people.db", keys=settings.keys) as gallery:
+            keys[name] = gallery.access.make_key("k", ["read"])[1]
+    paths = tuple(str(tmp_path / name / "people.db") for name in keys)
+    with TestClient(create(ServiceConfig(paths, threads=1), settings)) as client:
+        (tmp_path / "first").rename(tmp_path / "away")
+
+        def ask(name):
+            headers = {"Authorization": f"Bearer {keys[name]}"}
+            return client.get("/v1/people", headers=headers).status_code
+
+        assert ask("second") == 200
+        assert ask("first") in {500, 503}
+        (tmp_path / "away").rename(tmp_path / "first")
+        assert ask("first") == 200
 
 
 def test_who_may_not_list_people_learns_no_names(served, photographs):

@@ -103,11 +103,23 @@ def test_a_stranger_is_not_and_nobody_is_named(engine, stranger):
 
 def test_a_printed_photograph_is_closed_out_with_the_words_a_stranger_hears(engine, paper):
     camera = Camera(Door(engine, Policy.PASSIVE))
-    shown = camera.show(paper, 3)[-1]
-    assert (shown.state, shown.phrase, shown.name) == (DoorState.CLOSED, Said.CLOSED, None)
-    assert shown.decided.outcome is Outcome.NOT_LIVE
-    assert shown.decided.person is None
-    assert shown.decided.subject == engine.gallery.person("Ada").id
+    views = camera.show(paper, 6)
+    # Decided with the third frame and told with the sixth, as a stranger is: who holds up a
+    # picture must not learn by the clock that its person is enrolled.
+    assert [view.state for view in views] == [*[DoorState.LOOKING] * 5, DoorState.CLOSED]
+    shown, decided = views[-1], views[2].decided
+    assert (shown.phrase, shown.name) == (Said.CLOSED, None)
+    assert decided.outcome is Outcome.NOT_LIVE
+    assert decided.person is None
+    assert decided.subject == engine.gallery.person("Ada").id
+
+
+def test_a_print_and_a_stranger_are_told_at_the_same_frame(engine, photographs, paper):
+    seen = []
+    for frames in (paper, live(photographs[STRANGER], 6)):
+        views = Camera(Door(engine, Policy.PASSIVE)).show(frames, 6)
+        seen.append([(view.state, view.phrase, view.name) for view in views])
+    assert seen[0] == seen[1]
 
 
 def test_without_a_policy_the_photograph_would_come_in(engine, paper):
@@ -221,9 +233,9 @@ def test_after_too_many_photographs_even_the_person_waits(engine, ada, paper):
     outcomes = []
     for frames in (paper, paper, ada):
         camera = Camera(Door(engine, Policy.PASSIVE))
-        shown = camera.show(frames, 3)[-1]
-        assert (shown.state, shown.phrase) == (DoorState.CLOSED, Said.CLOSED)
-        outcomes.append(shown.decided.outcome)
+        views = camera.show(frames, 6)
+        assert (views[-1].state, views[-1].phrase) == (DoorState.CLOSED, Said.CLOSED)
+        outcomes.append(views[2].decided.outcome)
     assert outcomes == [Outcome.NOT_LIVE, Outcome.NOT_LIVE, Outcome.LOCKED_OUT]
 
 

@@ -175,6 +175,9 @@ def test_pages_of_people_hold_everybody_once(served, picture):
         found += [each["name"] for each in page["people"]]
         after = page["next"]
     assert found == sorted(names)
+    for name in ("ZOË", "zoë", "தமி"):
+        found = served.ask("read", "GET", "/v1/people", params={"search": name}).json()
+        assert found["total"] == 1, name
     for name in names:
         assert served.ask("admin", "DELETE", f"/v1/people/{name}").status_code == 200
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from visavis.cli.answers import print_json
 from visavis.cli.options import json_option, settings
 from visavis.errors import MissingExtra, ServiceUnprotected
+
+if TYPE_CHECKING:
+    from visavis.service.config import ServiceConfig
 
 
 @click.command()
@@ -99,11 +104,7 @@ def serve(
         limits=ServiceLimits(queue=queue, rate=rate),
         **told,
     )
-    if config.webhook and not os.environ.get(service.SECRET):
-        raise ServiceUnprotected(
-            f"a gate must know who tells it to open: set {service.SECRET} to a long random text, "
-            "here and at the gate"
-        )
+    _check(config, os.environ.get(service.SECRET, ""))
     for gallery in config.galleries:
         if "://" not in gallery:
             Path(gallery).parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +117,8 @@ def serve(
     if as_json:
         print_json({"url": url, "workers": config.workers, "open": config.open})
     click.echo(f"visavis answers on {url}; Ctrl-C stops it", err=True)
+    # uvicorn raises the signal that stopped it once more when all is answered: that is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="visavis-metrics-") as counts:
         if config.workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
@@ -135,3 +138,24 @@ def serve(
             h11_max_incomplete_event_size=1 << 16,
             ws_max_size=4 << 20,
         )
+
+
+def _check(config: ServiceConfig, secret: str) -> None:
+    """Say now what would otherwise be found by every worker, or at the first visit."""
+    from visavis.service.app import SECRET  # noqa: PLC0415
+    from visavis.service.webhook import Webhook, WebhookConfig  # noqa: PLC0415
+
+    if config.webhook and not secret:
+        raise ServiceUnprotected(
+            f"a gate must know who tells it to open: set {SECRET} to a long random text, here and "
+            "at the gate"
+        )
+    if config.webhook:
+        Webhook(WebhookConfig(config.webhook), secret.encode())
+    if config.fpir is not None and not 0 < config.fpir < 1:
+        raise click.UsageError("--fpir is a rate, above 0 and below 1")
+    if bool(config.tls_certificate) != bool(config.tls_key):
+        raise click.UsageError("--tls-certificate and --tls-key go together")
+    for file in (config.tls_certificate, config.tls_key):
+        if file and not os.access(file, os.R_OK):
+            raise click.UsageError(f"{file} cannot be read")

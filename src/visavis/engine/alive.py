@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from visavis.detect import Search
 from visavis.encode import embed
@@ -18,6 +18,7 @@ from visavis.values import Liveness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     import numpy as np
     from numpy.typing import NDArray
@@ -38,6 +39,13 @@ MOST_FRAMES = 16
 """Of a video so many are judged, spread over all of it."""
 
 
+class Counting(Protocol):
+    """Counts tries on a subject; ``liveness.attempts.Attempts`` is one."""
+
+    def attempt(self, subject: str) -> AbstractContextManager[Attempt]:
+        """Begin a try; raises TooManyAttempts."""
+
+
 class Alive:
     """What an engine knows of liveness; the network is opened when it is first asked for.
 
@@ -49,7 +57,7 @@ class Alive:
     """
 
     def __init__(self, config: EngineConfig, sight: Sight) -> None:
-        self.attempts = Attempts()
+        self.attempts: Counting = Attempts()
         self._config = config
         self._sight = sight
         self._passive: Passive | None = None

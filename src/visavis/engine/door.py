@@ -89,6 +89,7 @@ class Door:
         self._decision: DoorDecision | None = None
         self._decided_at = self._seen = self._last = -math.inf
         self._left = True
+        self._quiet, self._counted = 0, -math.inf
         _ = engine.gallery
 
     def update(self, frame: bytes | Image | NDArray[np.uint8], timestamp: float) -> DoorView:
@@ -115,6 +116,8 @@ class Door:
             return self._challenged(self._trial, image, timestamp)
         face, several = self._watch.look(image)
         self._note(timestamp, there=several or face is not None)
+        if self._quiet and face is not None:
+            return self._kept_quiet(timestamp)
         if self._decision is not None:
             shown = self._held(self._decision, timestamp)
             if shown is not None:
@@ -189,11 +192,31 @@ class Door:
                 ruling = rule(self.policy, passive, None)
                 told(attempt, ruling, matched=True)
         except TooManyAttempts:
-            return self._decide(Outcome.LOCKED_OUT, person, timestamp)
+            return self._turned_away(Outcome.LOCKED_OUT, person, timestamp)
         if ruling is not None and ruling.satisfied:
             return self._decide(Outcome.OPEN, person, timestamp)
         fake = passive is not None and passive.live is False
-        return self._decide(Outcome.NOT_LIVE if fake else Outcome.UNTOLD, person, timestamp)
+        return self._turned_away(Outcome.NOT_LIVE if fake else Outcome.UNTOLD, person, timestamp)
+
+    def _turned_away(self, outcome: Outcome, person: Person, timestamp: float) -> DoorView:
+        """Decide now, and say it no sooner than a stranger would be told.
+
+        Otherwise whoever holds up a picture learns by the clock whether its person is enrolled.
+        """
+        quiet = max(0, self.config.most - self._evidence.seen)
+        told_now = self._decide(outcome, person, timestamp)
+        self._quiet, self._counted = quiet, timestamp
+        if not quiet:
+            return told_now
+        return DoorView(DoorState.LOOKING, Said.HOLD_STILL, decided=told_now.decided)
+
+    def _kept_quiet(self, timestamp: float) -> DoorView:
+        if timestamp - self._counted >= self.config.apart:
+            self._quiet, self._counted = self._quiet - 1, timestamp
+        if self._quiet or self._decision is None:
+            return DoorView(DoorState.LOOKING, Said.HOLD_STILL)
+        self._decided_at = timestamp
+        return _shown(self._decision)
 
     def _tried(self, person: Person) -> Trial:
         return Trial(
@@ -229,7 +252,7 @@ class Door:
             decided_at=datetime.now(UTC),
         )
         self._evidence = Evidence(self._watch, self.config)
-        self._decided_at, self._left = timestamp, False
+        self._decided_at, self._left, self._quiet = timestamp, False, 0
         self._decision = replace(decision, outcome=Outcome.UNRECORDED, person=None)
         if self._record is not None:
             self._record(decision)

@@ -14,6 +14,7 @@ import re
 import secrets
 import unicodedata
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
 
-from visavis.errors import ApiKeyUnknown, IdempotencyConflict, InputRefused
+from visavis.errors import ApiKeyUnknown, GalleryError, IdempotencyConflict, InputRefused
 
 from . import tables
 from .audit import Deed
@@ -162,8 +163,8 @@ class Access:
             raise InputRefused(
                 f"a key's name is one printable line of 1 to {_LONGEST_NAME} characters"
             )
-        if expires is not None and expires <= datetime.now(UTC):
-            raise InputRefused("the key would have expired already")
+        if expires is not None and not soon(expires):
+            raise InputRefused("a key's end lies ahead, and within the calendar")
         id_, secret = uuid.uuid4().hex, secrets.token_urlsafe(32)
         row = {
             "id": id_,
@@ -248,10 +249,11 @@ class Access:
         """Let a session that is used go on: a tablet beside a door is not to log in every day."""
         expires, at = when(row.expires, self._store.where), datetime.now(UTC)
         if expires - at < _SESSION / 2 and self._store.writable:
-            expires = at + _SESSION
+            longer = at + _SESSION
             mine = update(tables.console_session).where(tables.console_session.c.hash == row.hash)
-            with self._store.write() as db:
-                db.execute(mine.values(expires=spelled(expires)))
+            with suppress(GalleryError), self._store.write() as db:
+                db.execute(mine.values(expires=spelled(longer)))
+                expires = longer
         return ConsoleSession(row.key, row.csrf, expires)
 
     def end_session(self, secret: str) -> None:
@@ -337,7 +339,8 @@ class Access:
         stale = key.last_used is None or at - key.last_used > timedelta(hours=1)
         if stale and self._store.writable:
             mine = update(tables.api_key).where(tables.api_key.c.id == key.id)
-            with self._store.write() as db:
+            # Nobody is kept out because this cannot be noted now.
+            with suppress(GalleryError), self._store.write() as db:
                 hour = at.replace(minute=0, second=0, microsecond=0)
                 db.execute(mine.values(last_used=spelled(hour)))
         return key
@@ -364,6 +367,14 @@ def _failures(db: Connection, subject: str) -> tuple[tuple[float, ...], float]:
     if row is None:
         return (), -math.inf
     return tuple(json.loads(row.times)), row.until or -math.inf
+
+
+def soon(moment: datetime) -> bool:
+    """Tell whether a moment lies ahead and can be stored."""
+    try:
+        return moment.astimezone(UTC) > datetime.now(UTC)
+    except OverflowError:
+        return False
 
 
 def _hashed(secret: str) -> str:

@@ -42,7 +42,10 @@ def clean_consent(consent: Consent, now: datetime) -> Consent:
             raise ConsentRefused(
                 f"the consent ended at {expires}, before the enrolment; ask for a new one"
             )
-        expires = expires.astimezone(UTC)
+        try:
+            expires = expires.astimezone(UTC)
+        except OverflowError:
+            raise ConsentRefused(f"{expires} lies outside the calendar") from None
     return Consent(texts["reference"], texts["purpose"], expires)
 
 

@@ -167,6 +167,8 @@ def _prepare(db: sqlite3.Connection, location: Location, patience: float) -> Non
     db.execute("PRAGMA cell_size_check = ON")
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA temp_store = MEMORY")  # no biometrics in temporary files
+    # SQLite's own folds ASCII alone.
+    db.create_function("lower", 1, _lower, deterministic=True)
     if location.mode == "rw":
         refuse_foreign(db, location.path)
         _use_write_ahead_log(db, location.path, patience)
@@ -174,6 +176,10 @@ def _prepare(db: sqlite3.Connection, location: Location, patience: float) -> Non
         db.execute("PRAGMA secure_delete = ON")
     else:
         db.execute("PRAGMA query_only = ON")
+
+
+def _lower(text: str | None) -> str | None:
+    return text.lower() if isinstance(text, str) else text
 
 
 def _use_write_ahead_log(db: sqlite3.Connection, path: Path, patience: float) -> None:

@@ -21,7 +21,7 @@ from visavis.gallery.access import Role
 from visavis.service import answers, live, log, pages
 from visavis.service.config import ServiceConfig
 from visavis.service.ledger import Ledger
-from visavis.service.limiting import LockOut, RateLimit
+from visavis.service.limiting import CallersAttempts, LockOut, RateLimit
 from visavis.service.metrics import Metrics
 from visavis.service.middleware import Around, log_refusal
 from visavis.service.refusals import REFUSALS, in_words, refusal, spelt
@@ -56,6 +56,7 @@ def create(config: ServiceConfig, settings: Settings, *, secret: str = "") -> Fa
         summary="Recognise people by one photograph.",
         lifespan=_lifespan(config, settings, secret),
         docs_url=None,
+        redirect_slashes=False,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
         responses=REFUSALS,
@@ -128,8 +129,11 @@ def open_houses(config: ServiceConfig, settings: Settings, threads: int) -> list
     try:
         for gallery in config.galleries:
             engine = Engine.open(gallery, replace(chosen))
-            house = House(_name(gallery), engine, Ledger(engine.gallery), LockOut(engine.gallery))
-            houses.append(house)
+            lockout = LockOut(engine.gallery)
+            attempts = CallersAttempts(lockout)
+            engine.alive.attempts = attempts
+            ledger = Ledger(engine.gallery)
+            houses.append(House(_name(gallery), engine, ledger, lockout, attempts))
         require_keys(config, houses)
     except BaseException:
         close_houses(houses)
@@ -161,9 +165,10 @@ def _lifespan(config: ServiceConfig, settings: Settings, secret: str) -> Any:  #
             yield
         finally:
             state.stopping.set()
-            await asyncio.to_thread(work.close)
+            work.refuse()
             if webhook is not None:
                 await webhook.close()
+            await asyncio.to_thread(work.close)
             await asyncio.to_thread(close_houses, houses)
             log.say("stopped")
 

@@ -9,10 +9,17 @@ import json
 import re
 import types
 from contextlib import asynccontextmanager
-from datetime import datetime  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -105,7 +112,7 @@ class EnrolBody(PhotographsBody):
     name: Annotated[str, Field(min_length=1, max_length=400)]
     consent_reference: Annotated[str, Field(max_length=1000)] = ""
     consent_purpose: Annotated[str, Field(max_length=1000)] = ""
-    consent_expires: datetime | None = None
+    consent_expires: AwareDatetime | None = None
 
 
 class ConsentBody(Body):
@@ -113,7 +120,7 @@ class ConsentBody(Body):
 
     reference: Annotated[str, Field(max_length=1000)] = ""
     purpose: Annotated[str, Field(max_length=1000)] = ""
-    expires: datetime | None = None
+    expires: AwareDatetime | None = None
 
 
 class PersonBody(Body):
@@ -128,7 +135,7 @@ class KeyBody(Body):
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     roles: Annotated[list[Literal["read", "identify", "enroll", "admin"]], Field(min_length=1)]
-    expires: datetime | None = None
+    expires: AwareDatetime | None = None
 
 
 class LoginBody(Body):
@@ -158,7 +165,7 @@ def described(model: type[Body]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def admitted(request: Request, model: type[B], most: int | None = None) -> AsyncIterator[B]:
+async def admitted(request: Request, model: type[B]) -> AsyncIterator[B]:
     """Take a request in, read its body and give what it says; it counts until the block ends.
 
     Raises
@@ -166,18 +173,24 @@ async def admitted(request: Request, model: type[B], most: int | None = None) ->
     ServiceBusy, BodyTooLarge, BodyTimeout, BodyUnsupported, InputRefused
     """
     with state_of(request).work.admit():
-        yield await read(request, model, most)
+        yield await read(request, model)
 
 
-async def read(request: Request, model: type[B], most: int | None = None) -> B:
+async def read(
+    request: Request,
+    model: type[B],
+    most: int | None = None,
+    patience: float | None = None,
+) -> B:
     """Read a body within the limits, or at most ``most`` bytes of it; see ``admitted``."""
     limits = state_of(request).config.limits
     most = limits.body if most is None else most
+    patience = limits.patience if patience is None else patience
     try:
-        async with asyncio.timeout(limits.patience):
+        async with asyncio.timeout(patience):
             said = await _said(request, model, most, limits.images)
     except TimeoutError:
-        raise BodyTimeout(f"the request did not arrive in {limits.patience:g} seconds") from None
+        raise BodyTimeout(f"the request did not arrive in {patience:g} seconds") from None
     except ClientDisconnect:
         raise BodyTimeout("the connection ended before the request did") from None
     # Looked at before it is validated: each of a million mistakes would be described.

@@ -89,6 +89,11 @@ class ServiceConfig:
 
     def __post_init__(self) -> None:
         """Raise ServiceUnprotected for what must not be started."""
+        if self.open and (self.proxied or self.tls_certificate):
+            raise ServiceUnprotected(
+                "--open is for this machine alone, not behind a proxy and not by https: "
+                "leave it out and make keys with 'visavis keys create'"
+            )
         if self.loopback:
             return
         if self.open:

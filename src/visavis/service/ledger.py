@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from visavis.errors import GalleryError, GalleryReadOnly
+from visavis.errors import GalleryError, GalleryReadOnly, ServiceBusy
 from visavis.gallery.audit import Deed
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ class Ledger:
         A gallery that may only be read has no log to write.
         """
         done: Future[None] = Future()
-        if self._gallery.writable:
+        if self._gallery.writable and self._thread.is_alive():
             self._waiting.put((actor, Deed(action, subject, details), done))
+        elif self._gallery.writable:
+            done.set_exception(ServiceBusy("the service is being stopped; ask again in a moment"))
         else:
             done.set_result(None)
         return done
@@ -80,6 +82,8 @@ class Ledger:
                 return
 
     def _store(self, some: list[tuple[str, Deed, Future[None]]]) -> None:
+        # Who does not wait any more, such as a request that was broken off, is written down too.
+        waited = [done for _, _, done in some if done.set_running_or_notify_cancel()]
         try:
             self._gallery.audit.record_all([(actor, deed) for actor, deed, _ in some])
         except GalleryReadOnly:
@@ -90,7 +94,7 @@ class Ledger:
             fault = unforeseen
         else:
             fault = None
-        for _, _, done in some:
+        for done in waited:
             if fault is None:
                 done.set_result(None)
             else:

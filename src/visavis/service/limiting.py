@@ -6,18 +6,17 @@ import math
 import time
 from collections import OrderedDict
 from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from visavis.errors import TooManyAttempts, TooManyRequests
-from visavis.liveness.attempts import DEFAULT_ATTEMPTS, AttemptLimits, Attempts
+from visavis.liveness.attempts import DEFAULT_ATTEMPTS, Attempt, AttemptLimits, Attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from visavis.gallery import Gallery
-    from visavis.liveness.attempts import Attempt
-
 _MOST = 10_000
 
 
@@ -78,14 +77,17 @@ class LockOut:
         TooManyAttempts
         """
         subject = f"{key}/{person}"
-        times, until = self._gallery.access.failures(subject)
+        _, until = self._gallery.access.failures(subject)
         self._refuse(until - time.time())
-        with self._here.attempt(subject) as attempt:
+        with self._here.attempt(subject) as here:
+            attempt = Attempt()
             yield attempt
-        if attempt.outcome is False:
+            if attempt.outcome is False:
+                here.failed()
+        # A success takes back nothing: it may have been asked at an easier rate, or without
+        # liveness, by whoever fails at the harder question.
+        if attempt.outcome is False and self._gallery.writable:
             self._gallery.access.change_failures(subject, self._one_more)
-        elif attempt.outcome and times:
-            self._gallery.access.change_failures(subject, lambda _times, _until: ((), -math.inf))
 
     def _one_more(self, times: tuple[float, ...], until: float) -> tuple[tuple[float, ...], float]:
         now = time.time()
@@ -102,3 +104,33 @@ class LockOut:
                 f"again in {math.ceil(seconds)} seconds",
                 seconds,
             )
+
+
+class CallersAttempts:
+    """What an engine of the service counts tries in: by the key that asks and the person together.
+
+    Where the caller is not named, whoever calls counts by itself.
+    """
+
+    def __init__(self, lockout: LockOut) -> None:
+        self._lockout = lockout
+        self._key: ContextVar[str | None] = ContextVar("key", default=None)
+
+    @contextmanager
+    def asked_by(self, key: str) -> Iterator[None]:
+        """Count what this thread tries in the block as this key's."""
+        before = self._key.set(key)
+        try:
+            yield
+        finally:
+            self._key.reset(before)
+
+    @contextmanager
+    def attempt(self, subject: str) -> Iterator[Attempt]:
+        """See ``Attempts.attempt``."""
+        key = self._key.get()
+        if key is None:
+            yield Attempt()
+            return
+        with self._lockout.attempt(key, subject) as attempt:
+            yield attempt

@@ -74,7 +74,7 @@ class LineLimits:
     rate: float = 30.0
     idle: float = 30.0
     bad: int = 20
-    again: float = 10.0
+    again: float = 1.0
 
 
 DEFAULT_LINE = LineLimits()

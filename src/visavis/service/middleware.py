@@ -76,7 +76,7 @@ class Around:
             self._count(scope, status or 500, time.perf_counter() - began, number)
 
     def _count(self, scope: Scope, status: int, seconds: float, number: str) -> None:
-        route = getattr(scope.get("route"), "path", "none")
+        route = _route(scope)
         metrics = state_of(HTTPConnection(scope)).metrics
         metrics.requests.labels(route, scope["method"][:10], status).inc()
         metrics.seconds.labels(route).observe(seconds)
@@ -99,6 +99,13 @@ def log_refusal(connection: HTTPConnection, refused: VisavisError) -> None:
     # Messages about the client's own mistakes may hold names.
     words = {"message": str(refused)} if own else {}
     say("refused", level, trace=status == 500, request=number, code=refused.code, **words)
+
+
+def _route(scope: Scope) -> str:
+    """Name a route as the API's document spells it; newer FastAPI leaves out the prefix here."""
+    path: str = getattr(scope.get("route"), "path", "none")
+    within = path.startswith("/") and scope["path"].startswith("/v1/")
+    return f"/v1{path}" if within and not path.startswith("/v1/") else path
 
 
 def from_elsewhere(scope: Scope) -> bool:

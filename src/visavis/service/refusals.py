@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ _STATUS: dict[type[errors.VisavisError], int] = {
     errors.GalleryBusy: 503,
     errors.GalleryUnreachable: 503,
     errors.SearchUnavailable: 503,
+    errors.GalleryReadOnly: 409,
     errors.GalleryFull: 507,
 }
 
@@ -85,7 +87,7 @@ def said(refused: VisavisError) -> str:
 def refusal(refused: VisavisError, headers: dict[str, str] | None = None) -> JSONResponse:
     """Make the answer that says an error."""
     status, extra = status_of(refused), dict(headers or {})
-    if status in {429, 503}:
+    if status in {429, 503} or isinstance(refused, errors.IdempotencyConflict):
         seconds = getattr(refused, "seconds", 1.0)
         extra["Retry-After"] = str(max(1, math.ceil(seconds)))
     if status == 401:
@@ -121,8 +123,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 def in_words(faults: Iterable[Mapping[str, Any]]) -> str:
     """Say what a validation found, without what was sent."""
     parts = [
-        f"{'.'.join(str(p) for p in f['loc'] if p != 'body')}: "
-        f"{str(f['msg']).removeprefix('Value error, ')}"
-        for f in faults
+        f"{'.'.join(str(p)[:40] for p in f['loc'] if p != 'body')}: "
+        f"{str(f['msg']).removeprefix('Value error, ')[:200]}"
+        for f in itertools.islice(faults, 5)
     ]
-    return "; ".join(parts[:5]) or "the request cannot be understood"
+    return "; ".join(parts) or "the request cannot be understood"

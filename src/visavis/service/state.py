@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from visavis.errors import ServiceUnprotected, VisavisError
+from visavis.errors import GalleryError, ServiceUnprotected, VisavisError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from visavis.gallery.access import ApiKey
     from visavis.service.config import ServiceConfig
     from visavis.service.ledger import Ledger
-    from visavis.service.limiting import LockOut, RateLimit
+    from visavis.service.limiting import CallersAttempts, LockOut, RateLimit
     from visavis.service.metrics import Metrics
     from visavis.service.webhook import Webhook
     from visavis.service.work import Work
@@ -36,12 +37,15 @@ class House:
         Writes decisions into its audit log.
     lockout
         Who failed too often.
+    attempts
+        What the engine counts in.
     """
 
     name: str
     engine: Engine
     ledger: Ledger
     lockout: LockOut
+    attempts: CallersAttempts
 
     @property
     def gallery(self) -> Gallery:
@@ -59,15 +63,23 @@ class State:
     rates: RateLimit
     metrics: Metrics
     webhook: Webhook | None = None
+    logins: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
     sockets: set[object] = field(default_factory=set)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def key_of(self, token: str) -> tuple[House, ApiKey] | None:
         """Find whose gallery a key opens."""
+        away: GalleryError | None = None
         for house in self.houses:
-            key = house.gallery.access.key_of(token)
+            try:
+                key = house.gallery.access.key_of(token)
+            except GalleryError as fault:  # another gallery's keys are good all the same
+                away = fault
+                continue
             if key is not None:
                 return house, key
+        if away is not None:
+            raise away
         return None
 
     def fault(self) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 
-from visavis.errors import PersonUnknown
+from visavis.errors import ConsentExpired, Forbidden, PersonUnknown
 from visavis.gallery.access import Role
 from visavis.liveness.policy import Policy
 from visavis.service import answers, bodies
@@ -121,7 +121,12 @@ def verified(caller: Caller, asked: bodies.VerifyBody) -> tuple[Decision, Person
         raise PersonUnknown("nobody of that name or id is enrolled") from None
     with house.lockout.attempt(caller.id, person.id) as attempt:
         policy = Policy(asked.live)
-        decision = house.engine.verify(asked.image, person, fmr=asked.fmr, live=policy)
+        try:
+            decision = house.engine.verify(asked.image, person, fmr=asked.fmr, live=policy)
+        except ConsentExpired:
+            if caller.may(Role.READ):
+                raise
+            raise ConsentExpired("the consent of whom this claims has ended") from None
         if decision.accepted:
             attempt.succeeded()
         else:
@@ -131,9 +136,17 @@ def verified(caller: Caller, asked: bodies.VerifyBody) -> tuple[Decision, Person
 
 def identified(caller: Caller, asked: bodies.IdentifyBody) -> Identification:
     """Identify in one of the threads."""
-    return caller.house.engine.identify(
-        asked.image, fpir=asked.fpir, candidates=asked.candidates, live=Policy(asked.live)
-    )
+    house = caller.house
+    easier = asked.fpir is not None and asked.fpir > house.engine.config.fpir
+    if (asked.candidates or easier) and not caller.may(Role.READ):
+        raise Forbidden(
+            "candidates, and a rate above the service's own, name people who were not recognised: "
+            "they take the role read too"
+        )
+    with house.attempts.asked_by(caller.id):
+        return house.engine.identify(
+            asked.image, fpir=asked.fpir, candidates=asked.candidates, live=Policy(asked.live)
+        )
 
 
 def _outcome(decision: Decision) -> str:

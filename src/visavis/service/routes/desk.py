@@ -139,13 +139,17 @@ async def log_in(request: Request, response: Response) -> Any:  # noqa: ANN401
     state = state_of(request)
     if not own_origin(request):
         raise Forbidden("this came from a page of another site")
-    host = request.client.host if request.client else "?"
-    async with admitted(request, bodies.LoginBody, 4096) as asked:
+    state.rates.take(f"address {request.client.host if request.client else '?'}")
+    # Nobody knows yet who this is: it takes no place from those who showed a key.
+    async with state.logins:
+        asked = await bodies.read(request, bodies.LoginBody, most=4096, patience=3.0)
+    with state.work.admit():
         found = await state.work.run(state.key_of, asked.key.strip())
         if found is None:
-            state.rates.take(f"address {host}")
             raise Unauthenticated("this key opens nothing: it is wrong, expired or revoked")
         house, key = found
+        if not house.gallery.writable:
+            raise Forbidden("the gallery may only be read here, so no session can begin")
         session, secret = await state.work.run(house.gallery.access.begin_session, key.id)
     _give(response, state, secret)
     return session_json(state, Caller(house, key, session), session)
