@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageFilter
 
 sys.path.append(str(Path(__file__).parents[1] / "liveness"))
 
@@ -17,27 +17,26 @@ WIDE, HIGH = 640, 480
 LENGTH = 30
 
 
-def before_the_camera(portrait: Path, top: float = 0.0) -> list[Image.Image]:
-    """Somebody who stands there, nearly still; ``top`` of the portrait's height is left out."""
-    seen = _framed(portrait, top)
+def before_the_camera(portrait: Path) -> list[Image.Image]:
+    """Somebody who stands there, nearly still."""
+    seen = _framed(portrait, 500)
     return [retaken(_moved(seen, step), seed=step % 6) for step in range(LENGTH)]
 
 
 def sitting_still(portrait: Path) -> list[Image.Image]:
     """Somebody who does nothing for a quarter of a minute; no frame comes twice."""
-    seen = np.asarray(_framed(portrait, 0.0), np.int16)
+    seen = np.asarray(_framed(portrait, WIDE), np.int16)
     random = np.random.default_rng(0)
     grain = random.normal(0, 3, seen.shape).astype(np.int16)
-    shifts = random.integers(0, HIGH, 400)
     return [
         Image.fromarray(np.clip(seen + np.roll(grain, shift, (0, 1)), 0, 255).astype(np.uint8))
-        for shift in shifts
+        for shift in random.integers(0, HIGH, 400)
     ]
 
 
-def held_up_on_paper(portrait: Path, top: float = 0.0) -> list[Image.Image]:
+def held_up_on_paper(portrait: Path) -> list[Image.Image]:
     """A print of the portrait, held up by somebody."""
-    photographed = printed(_framed(portrait, top), seed=1)
+    photographed = printed(_framed(portrait, WIDE), seed=1)
     side = min(photographed.width // 4, photographed.height // 3)
     left, top = (photographed.width - 4 * side) // 2, (photographed.height - 3 * side) // 2
     view = photographed.crop((left, top, left + 4 * side, top + 3 * side))
@@ -59,12 +58,14 @@ def filmed(frames: list[Image.Image], film: Path) -> Path:
     return film
 
 
-def _framed(portrait: Path, top: float) -> Image.Image:
-    """A part of a portrait, as wide as it is and shaped as a camera's picture."""
+def _framed(portrait: Path, wide: int) -> Image.Image:
+    """The upper part of a portrait, so wide, before a wall of its own colours."""
     picture = Image.open(portrait).convert("RGB")
-    side, above = picture.width // 4, int(top * picture.height)
-    part = picture.crop((0, above, 4 * side, above + 3 * side))
-    return part.resize((WIDE, HIGH), Image.Resampling.LANCZOS)
+    high = round(picture.height * wide / picture.width)
+    part = picture.resize((wide, high), Image.Resampling.LANCZOS).crop((0, 0, wide, HIGH))
+    room = part.resize((WIDE, HIGH)).filter(ImageFilter.GaussianBlur(25))
+    room.paste(part, ((WIDE - wide) // 2, 0))
+    return room
 
 
 def _moved(picture: Image.Image, step: int) -> Image.Image:
