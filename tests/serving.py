@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import httpx
+import httpx2
 import psutil
 
 VISAVIS = Path(sys.executable).parent / "visavis"
@@ -90,9 +90,9 @@ class Service:
         while time.monotonic() < until:
             assert self.process.poll() is None, self.told
             try:
-                if httpx.get(f"{self.url}/ready", timeout=5).status_code == 200:
+                if httpx2.get(f"{self.url}/ready", timeout=5).status_code == 200:
                     return
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 time.sleep(0.1)
         raise AssertionError(self.told)
 
@@ -127,9 +127,9 @@ class Site:
     keys: dict[str, str]
     gallery: Path | str
 
-    def ask(self, method: str, path: str, **more) -> httpx.Response:
+    def ask(self, method: str, path: str, **more) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {self.keys['admin']}"}
-        answer = httpx.request(method, self.url + path, headers=headers, timeout=30, **more)
+        answer = httpx2.request(method, self.url + path, headers=headers, timeout=30, **more)
         answer.raise_for_status()
         return answer
 

@@ -30,7 +30,7 @@ from visavis.errors import (
 from visavis.models import Cores, Precision
 
 COMMAND = Path(sys.executable).with_name("visavis")
-_MANY = 600
+_MANY = 400
 OBAMA = ["obama.jpg", "obama2.jpg", "obama3.jpg"]
 
 

@@ -155,7 +155,7 @@ def test_killed_at_any_moment_it_is_gone_on_with(staff, where, to, tmp_path):  #
     crowd = [(f"many {n}", [portrait(f"many {n}")]) for n in range(400)]
     staff.enroll_all(crowd, encoder=ENCODER)
     chance, unfinished = random.Random(11), 0
-    for life in range(10):
+    for life in range(5):
         started = tmp_path / f"started {life}"
         arguments = (where, to, started, 20)
         with others.started(copyists.migrate_in_portions, *arguments) as process:

@@ -212,7 +212,8 @@ def test_two_who_rotate_at_once_finish_together(staff):
 
 def test_a_row_removed_between_reading_and_sealing_stays_removed(staff):
     """The portion was read with it; by the time it is written somebody erased them."""
-    with Gallery.open(staff, keys=KEY) as gallery, Gallery.open(staff, keys=KEY) as other:
+    opened_twice = Gallery.open(staff, keys=KEY), Gallery.open(staff, keys=KEY, patience=1.0)
+    with opened_twice[0] as gallery, opened_twice[1] as other:
         left = ["person 3", "person 4"]
 
         def erase(*_):

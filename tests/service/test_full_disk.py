@@ -53,7 +53,7 @@ def test_a_full_disk_is_told_and_what_was_acknowledged_stays(photographs, tmp_pa
     address = f"http://127.0.0.1:{port}"
     try:
         with httpx2.Client(base_url=address, headers=headers, timeout=30) as client:
-            for _ in range(200):
+            for _ in range(600):
                 try:
                     if client.get("/ready").status_code == 200:
                         break

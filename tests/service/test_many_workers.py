@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -47,14 +47,14 @@ class Deployed:
         return {"Authorization": f"Bearer {self.keys[role]}"}
 
     @contextmanager
-    def each(self) -> Iterator[tuple[httpx.Client, ...]]:
+    def each(self) -> Iterator[tuple[httpx2.Client, ...]]:
         """Give a connection to each process; to be used within five seconds."""
         with ExitStack() as opened:
-            found: dict[int, httpx.Client] = {}
+            found: dict[int, httpx2.Client] = {}
             for service in self.services:
                 wanted = {worker.pid for worker in service.workers}
                 for _ in range(300):
-                    client = httpx.Client(base_url=service.url, timeout=30)
+                    client = httpx2.Client(base_url=service.url, timeout=30)
                     opened.enter_context(client).get("/health").raise_for_status()
                     stream = client.get("/health").extensions["network_stream"]
                     found.setdefault(owner(service, stream.get_extra_info("client_addr")), client)
@@ -126,13 +126,13 @@ def soon(seconds: float, true: Callable[[], bool]) -> None:
 def test_what_one_does_the_other_knows_within_a_second(deployed, photographs):
     seen, photograph = photographs[CAMERA].read_bytes(), photographs[ENROLLED].read_bytes()
 
-    def named(by: httpx.Client) -> str | None:
+    def named(by: httpx2.Client) -> str | None:
         answer = by.post(
             "/v1/identify", headers=deployed.as_("identify"), files={"image": seen}
         ).raise_for_status()
         return answer.json()["faces"][0]["person"]
 
-    def works(doer: httpx.Client, other: httpx.Client) -> None:
+    def works(doer: httpx2.Client, other: httpx2.Client) -> None:
         assert (named(doer), named(other)) == (None, None)
         sent = {"data": {"name": "Ada"}, "files": {"images": photograph}}
         enrolled = doer.post("/v1/people", headers=deployed.as_("admin"), **sent)
@@ -151,11 +151,11 @@ def test_what_one_does_the_other_knows_within_a_second(deployed, photographs):
 def test_a_revoked_key_opens_nothing_anywhere(deployed):
     asked = {"name": "lost", "roles": ["read"]}
 
-    def works(doer: httpx.Client, other: httpx.Client) -> None:
+    def works(doer: httpx2.Client, other: httpx2.Client) -> None:
         made = doer.post("/v1/keys", headers=deployed.as_("admin"), json=asked).json()
         lost = {"Authorization": f"Bearer {made['secret']}"}
 
-        def status(by: httpx.Client) -> int:
+        def status(by: httpx2.Client) -> int:
             return by.get("/v1/people", headers=lost).status_code
 
         # Each remembers for a second that it is good.
@@ -173,7 +173,7 @@ def test_a_revoked_key_opens_nothing_anywhere(deployed):
 
 
 def test_the_counts_are_those_of_all_workers_together(workers):
-    def counted(by: httpx.Client) -> int:
+    def counted(by: httpx2.Client) -> int:
         text = by.get("/metrics", headers=workers.as_("admin")).raise_for_status().text
         told = re.findall(r"^visavis_requests_total\{(.*)\} (\S+)$", text, re.MULTILINE)
         return int(sum(float(n) for labels, n in told if 'route="/v1/people"' in labels))
@@ -218,7 +218,7 @@ class Halfway:
 
 
 def httpx_body(picture: bytes) -> tuple[bytes, str]:
-    request = httpx.Request("POST", "http://x", files={"image": picture})
+    request = httpx2.Request("POST", "http://x", files={"image": picture})
     return request.read(), request.headers["Content-Type"]
 
 
@@ -340,8 +340,8 @@ class Desk:
         address = f"{self._deployed.services[0].url}/v1/people"
         while True:
             try:
-                answer = httpx.post(address, headers=headers, timeout=30, **sent)
-            except httpx.TransportError:
+                answer = httpx2.post(address, headers=headers, timeout=30, **sent)
+            except httpx2.TransportError:
                 self.cut.add(name)
                 if self._ends.is_set():
                     return
@@ -363,12 +363,12 @@ def reached(deployed: Deployed) -> bool:
     try:
         with deployed.each() as both:
             return len(both) == 2
-    except (httpx.TransportError, psutil.Error):
+    except (httpx2.TransportError, psutil.Error):
         return False
 
 
 def service_people(deployed: Deployed) -> set[str]:
-    answer = httpx.get(
+    answer = httpx2.get(
         f"{deployed.services[0].url}/v1/people",
         headers=deployed.as_("admin"),
         params={"limit": 500},
