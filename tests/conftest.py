@@ -2,19 +2,55 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 import pytest
 
+from visavis import cli
 from visavis.cli.portraits import portraits
 from visavis.engine import Engine, EngineConfig
 from visavis.models import Cores, ModelStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one call of the command line did."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Run]:
+    """Call the command line in this process, as it is called, with ``typed`` as its input."""
+
+    def call(*words: object, typed: str = "") -> Run:
+        monkeypatch.setattr(sys, "argv", ["visavis", *map(str, words)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return Run(int(left.value.code or 0), out, err)
+
+    return call
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

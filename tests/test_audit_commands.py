@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visavis import cli
 from visavis.gallery import Gallery, NewTemplate
 from visavis.gallery.protection import MasterKey
 from visavis.values import Consent, EncoderId
@@ -26,33 +25,14 @@ COMMAND = Path(sys.executable).with_name("visavis")
 OLD, NEW = bytes(range(32)), bytes(range(1, 33))
 
 
-class Run:
-    """What one call of the command line did."""
-
-    def __init__(self, status, out, err):
-        self.status, self.out, self.err = status, out, err
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
 @pytest.fixture
-def visavis(monkeypatch, capsys, tmp_path):
+def visavis(monkeypatch, tmp_path, command_line):
     """Call the command line in this process, with a data directory of its own."""
     monkeypatch.setenv("VISAVIS_DATA", str(tmp_path / "data"))
     for variable in ("VISAVIS_GALLERY", "VISAVIS_KEY", "VISAVIS_KEY_FILE"):
         monkeypatch.delenv(variable, raising=False)
 
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["visavis", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return Run(int(left.value.code or 0), out, err)
-
-    return call
+    return command_line
 
 
 def written(path, secret):

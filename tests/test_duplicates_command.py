@@ -1,14 +1,11 @@
 """People who are enrolled twice, from the command line: found, joined, gone in Milvus too."""
 
-import io
 import json
-import sys
 
 import numpy as np
 import pytest
 from milvus_lite import server_manager_instance
 
-from visavis import cli
 from visavis.gallery import Gallery, NewTemplate
 from visavis.gallery.searchers import catch_up, open_milvus
 from visavis.values import EncoderId
@@ -27,15 +24,10 @@ def path(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def visavis(monkeypatch, capsys):
-    def call(*words, typed=""):
-        monkeypatch.setattr(sys, "argv", ["visavis", *map(str, words)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(left.value.code or 0), out, err
+def visavis(command_line):
+    def call(*words, **more):
+        run = command_line(*words, **more)
+        return run.status, run.out, run.err
 
     return call
 

@@ -1,7 +1,6 @@
 """Backups, restorations and migrations from the command line."""
 
 import base64
-import json
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visavis import cli
 from visavis.gallery import Gallery, NewTemplate
 from visavis.values import EncoderId
 
@@ -20,34 +18,15 @@ COMMAND = Path(sys.executable).with_name("visavis")
 SECRET = bytes(range(32))
 
 
-class Run:
-    """What one call of the command line did."""
-
-    def __init__(self, status, out, err):
-        self.status, self.out, self.err = status, out, err
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
 @pytest.fixture
-def visavis(monkeypatch, capsys, tmp_path):
+def visavis(monkeypatch, tmp_path, command_line):
     """Call the command line in this process, with a data directory and a key of its own."""
     monkeypatch.setenv("VISAVIS_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("VISAVIS_KEY", base64.b64encode(SECRET).decode())
     for variable in ("VISAVIS_GALLERY", "VISAVIS_KEY_FILE", "VISAVIS_SEARCH"):
         monkeypatch.delenv(variable, raising=False)
 
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["visavis", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return Run(int(left.value.code or 0), out, err)
-
-    return call
+    return command_line
 
 
 def new(seed):

@@ -2,13 +2,11 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from visavis import cli
 from visavis.engine import Engine, EngineConfig, Reencode, reencode
 from visavis.errors import CopyRefused, EncoderMismatch
 from visavis.gallery import Gallery
@@ -217,20 +215,16 @@ def test_the_encoder_that_it_has_already_is_no_move(path, store):
 
 
 @pytest.fixture
-def visavis(tmp_path, monkeypatch, capsys):
+def visavis(tmp_path, monkeypatch, command_line):
     """Call the command line in this process; gives status, output, errors."""
     monkeypatch.setenv("VISAVIS_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("VISAVIS_KEY", KEY.hex())
     for variable in ("VISAVIS_GALLERY", "VISAVIS_KEY_FILE", "VISAVIS_SEARCH"):
         monkeypatch.delenv(variable, raising=False)
 
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["visavis", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(left.value.code or 0), out, err
+    def call(*words, **more):
+        run = command_line(*words, **more)
+        return run.status, run.out, run.err
 
     return call
 

@@ -1,7 +1,6 @@
 """Search in Milvus from the command line, by VISAVIS_SEARCH and --search: a file of milvus-lite."""
 
 import json
-import sys
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,7 +8,6 @@ import pymilvus  # noqa: F401 - while it is imported it closes the streams of ot
 import pytest
 from milvus_lite import server_manager_instance
 
-from visavis import cli
 from visavis.gallery import Gallery, NewTemplate
 from visavis.gallery.protection import Keys
 from visavis.gallery.searchers import catch_up, open_milvus
@@ -36,13 +34,10 @@ def path(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def visavis(monkeypatch, capsys):
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["visavis", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(left.value.code or 0), out, err
+def visavis(command_line):
+    def call(*words, **more):
+        run = command_line(*words, **more)
+        return run.status, run.out, run.err
 
     return call
 

@@ -43,10 +43,6 @@ class Served:
         return self.client.request(method, address, headers=headers, **more)
 
 
-def told(folder: Path) -> Settings:
-    return Settings.read({"VISAVIS_DATA": str(folder / "data")})
-
-
 @pytest.fixture(scope="session")
 def settings(store, tmp_path_factory):
     base = tmp_path_factory.mktemp("service-data")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from starlette.testclient import TestClient
@@ -96,12 +98,8 @@ def test_a_key_that_expires_opens_nothing_more(served, settings):
     past = {"name": "old", "roles": ["read"], "expires": "2001-01-01T00:00:00Z"}
     assert served.ask("admin", "POST", "/v1/keys", json=past).status_code == 422
     with Gallery.open(served.gallery, keys=settings.keys) as gallery:
-        from datetime import UTC, datetime, timedelta  # noqa: PLC0415
-
         soon = datetime.now(UTC) + timedelta(milliseconds=50)
         _, secret = gallery.access.make_key("soon over", ["read"], soon)
-        import time  # noqa: PLC0415
-
         time.sleep(0.1)
         assert gallery.access.key_of(secret) is None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 
 import numpy as np
 import pytest
@@ -195,4 +194,3 @@ def test_state_and_counts(served, picture):
         "multipart/form-data",
         "application/json",
     }
-    assert json.dumps(document)

@@ -96,12 +96,7 @@ def verify(anchor: str | None, file: Path | None, gallery: str | None, as_json: 
             with click.open_file(str(file), encoding="utf-8") as lines:
                 report = registry.audit.verify_lines(lines, str(file), anchor)
     if as_json:
-        faults = [
-            {"entry": fault.number, "kind": fault.kind, "message": fault.message}
-            for fault in report.faults
-        ]
-        answer = {"intact": report.intact, "entries": report.entries, "signed": report.signed}
-        print_json({**answer, "anchor": report.anchor, "faults": faults})
+        print_json(report.as_dict())
     else:
         _tell(report)
     sys.exit(0 if report.intact else REFUSED)

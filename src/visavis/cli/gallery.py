@@ -43,21 +43,7 @@ def info(gallery: str | None, as_json: bool) -> None:
     """
     with open_gallery(gallery) as registry:
         found = registry.info()
-    row = {
-        "where": found.where,
-        "id": found.id,
-        "schema_version": found.schema_version,
-        "encoder": found.encoder,
-        "encoder_name": found.encoder_name,
-        "people": found.people,
-        "templates": found.templates,
-        "photographs": found.photographs,
-        "bytes": found.bytes_on_disk,
-        "created": found.created.isoformat(),
-        "writable": found.writable,
-        "data_key": found.data_key,
-        "master_key": found.master_key,
-    }
+    row = found.as_dict()
     if as_json:
         print_json(row)
         return
@@ -212,15 +198,7 @@ def _erased(erased: str, name: str, gallery: str | None, as_json: bool) -> int:
         holders = [] if searcher is None else [searcher]
         report = registry.check_erased(person, wanted, holders=holders)
     if as_json:
-        left = [{"where": x.where, "what": x.what, "count": x.count} for x in report.leftovers]
-        print_json(
-            {
-                "person": report.person,
-                "templates": report.templates,
-                "leftovers": left,
-                "not_looked": list(report.not_looked),
-            }
-        )
+        print_json(report.as_dict())
     else:
         for left_over in report.leftovers:
             click.echo(f"{left_over.where}: {left_over.what}, {left_over.count} time(s)")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from visavis.cli.answers import print_json
 from visavis.cli.options import gallery_option, json_option, open_gallery
-
-if TYPE_CHECKING:
-    from visavis.gallery.access import ApiKey
 
 
 @click.group()
@@ -52,7 +48,7 @@ def create(
     with open_gallery(gallery, create=True) as registry:
         key, secret = registry.access.make_key(name, roles, expires)
     if as_json:
-        print_json({"key": _json(key), "secret": secret})
+        print_json({"key": key.as_dict(), "secret": secret})
         return
     click.echo(secret)
     click.echo(
@@ -73,7 +69,7 @@ def list_(gallery: str | None, as_json: bool) -> None:
     with open_gallery(gallery) as registry:
         found = registry.access.keys()
     if as_json:
-        print_json({"keys": [_json(key) for key in found]})
+        print_json({"keys": [key.as_dict() for key in found]})
         return
     now = datetime.now(UTC)
     for key in found:
@@ -98,18 +94,6 @@ def revoke(key: str, gallery: str | None, as_json: bool) -> None:
     with open_gallery(gallery) as registry:
         gone = registry.access.revoke_key(key)
     if as_json:
-        print_json({"key": _json(gone)})
+        print_json({"key": gone.as_dict()})
     else:
         click.echo(f"{gone.name} opens nothing any more")
-
-
-def _json(key: ApiKey) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "name": key.name,
-        "roles": sorted(key.roles),
-        "created": key.created.isoformat(),
-        "expires": key.expires and key.expires.isoformat(),
-        "last_used": key.last_used and key.last_used.isoformat(),
-        "revoked": key.revoked and key.revoked.isoformat(),
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,7 @@ from visavis.cli.options import (
     open_gallery,
     pass_on,
 )
+from visavis.spelling import person_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ def list_(gallery: str | None, as_json: bool) -> None:
     with open_gallery(gallery) as registry:
         everybody = registry.people()
     if as_json:
-        print_json({"people": [_json(person) for person in everybody]})
+        print_json({"people": [person_json(person) for person in everybody]})
         return
     for person in everybody:
         click.echo(f"{person.id[:8]}  {person.templates:3d}  {person.name}")
@@ -73,7 +74,7 @@ def show(person: str, gallery: str | None, as_json: bool) -> None:
         for t, k in zip(templates, kept, strict=True)
     ]
     if as_json:
-        print_json({**_json(found), "stored": stored})
+        print_json({**person_json(found), "stored": stored})
         return
     click.echo(f"{found.name}\n  id {found.id}\n  enrolled {found.created:%Y-%m-%d %H:%M} UTC")
     for line in _consent_lines(found):
@@ -98,7 +99,7 @@ def rename(person: str, name: str, gallery: str | None, as_json: bool) -> None:
     with open_gallery(gallery) as registry:
         renamed = registry.rename(person, name)
     if as_json:
-        print_json(_json(renamed))
+        print_json(person_json(renamed))
     else:
         click.echo(f"{person} is now {renamed.name}")
 
@@ -150,20 +151,3 @@ def _consent_lines(person: Person) -> Iterator[str]:
     if consent.expires is not None:
         ended = person.expired(datetime.now(UTC))
         yield f"{'EXPIRED' if ended else 'until'} {consent.expires:%Y-%m-%d %H:%M} UTC"
-
-
-def _json(person: Person) -> dict[str, Any]:
-    consent = person.consent
-    expires = consent.expires and consent.expires.isoformat()
-    return {
-        "id": person.id,
-        "name": person.name,
-        "created": person.created.isoformat(),
-        "templates": person.templates,
-        "consent": {
-            "reference": consent.reference,
-            "purpose": consent.purpose,
-            "expires": expires,
-            "expired": person.expired(datetime.now(UTC)),
-        },
-    }

@@ -93,6 +93,14 @@ class ApiKey:
     last_used: datetime | None = None
     revoked: datetime | None = None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Give what is told of it in JSON."""
+        times = {
+            name: getattr(self, name) for name in ("created", "expires", "last_used", "revoked")
+        }
+        spelt = {name: moment and moment.isoformat() for name, moment in times.items()}
+        return {"id": self.id, "name": self.name, "roles": sorted(self.roles), **spelt}
+
     def may(self, role: Role) -> bool:
         """Tell whether the key's roles hold this one or imply it."""
         return any(role in _IMPLIED[own] for own in self.roles)
@@ -291,7 +299,8 @@ class Access:
                 return DoneRequest(row.status, json.loads(row.answer))
             if row is not None and row.at > spelled(at - _STALE):
                 raise IdempotencyConflict(
-                    "the same request is worked on at this moment; ask again in a few seconds"
+                    "the same request is worked on at this moment, or was broken off less than "
+                    "two minutes ago; ask again"
                 )
             db.execute(delete(done).where(mine))
             db.execute(insert(done).values(key=key, token=token, digest=digest, at=spelled(at)))

@@ -123,6 +123,17 @@ class AuditReport:
     signed: int | None
     faults: tuple[Fault, ...]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Give what is told of it in JSON."""
+        faults = [{"entry": f.number, "kind": f.kind, "message": f.message} for f in self.faults]
+        return {
+            "intact": self.intact,
+            "entries": self.entries,
+            "signed": self.signed,
+            "anchor": self.anchor,
+            "faults": faults,
+        }
+
     @property
     def intact(self) -> bool:
         """True when nothing is wrong."""

@@ -80,6 +80,16 @@ class ErasureReport:
     leftovers: tuple[Leftover, ...]
     not_looked: tuple[str, ...]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Give what is told of it in JSON."""
+        left = [{"where": x.where, "what": x.what, "count": x.count} for x in self.leftovers]
+        return {
+            "person": self.person,
+            "templates": self.templates,
+            "leftovers": left,
+            "not_looked": list(self.not_looked),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Traces:

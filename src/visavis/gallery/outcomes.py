@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -91,3 +91,9 @@ class GalleryInfo:
     writable: bool
     data_key: int | None
     master_key: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what is told of it in JSON."""
+        told = {name: getattr(self, name) for name in self.__slots__ if name != "sequence"}
+        told["bytes"] = told.pop("bytes_on_disk")
+        return {**told, "created": self.created.isoformat()}

@@ -47,13 +47,13 @@ class Metrics:
             ("kind", "outcome"),
             registry=self._registry,
         )
-        admitted = Gauge(
-            "visavis_requests_admitted",
-            "Requests that wait or are worked on.",
-            multiprocess_mode="livesum",
-            registry=self._registry,
-        )
-        admitted.set_function(lambda: work.admitted) if SHARED not in os.environ else None
+        if SHARED not in os.environ:  # the library asks no other process for what a function gives
+            admitted = Gauge(
+                "visavis_requests_admitted",
+                "Requests that wait or are worked on.",
+                registry=self._registry,
+            )
+            admitted.set_function(lambda: work.admitted)
 
     def text(self) -> tuple[bytes, str]:
         """Give what Prometheus reads, and its content type."""

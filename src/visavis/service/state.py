@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from visavis.errors import GalleryError, ServiceUnprotected, VisavisError
@@ -109,10 +110,11 @@ def require_keys(config: ServiceConfig, houses: Sequence[House]) -> None:
     """
     if config.open:
         return
+    now = datetime.now(UTC)
     for house in houses:
-        if not any(key.revoked is None for key in house.gallery.access.keys()):  # noqa: SIM118
+        if not any(key.good(now) for key in house.gallery.access.keys()):  # noqa: SIM118
             raise ServiceUnprotected(
-                f"the gallery {house.name} has no key yet, so nobody could ask for anything: make "
-                "one with 'visavis keys create NAME --role admin', or try it on this machine "
-                "alone with 'visavis serve --open'"
+                f"the gallery {house.name} has no key that is good, so nobody could ask for "
+                "anything: make one with 'visavis keys create NAME --role admin', or try it on "
+                "this machine alone with 'visavis serve --open'"
             )

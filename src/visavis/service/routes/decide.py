@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["decide"])
 _IDENTIFY = needs(Role.IDENTIFY)
+_LIVE = {True: "live", False: "not live", None: "untold"}
 
 
 @router.post(
@@ -41,7 +42,9 @@ async def compare(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa:
     async with admitted(request, bodies.CompareBody) as asked:
         engine = caller.house.engine
         decision = await state.work.run(engine.compare, asked.a, asked.b, fmr=asked.fmr)
-    state.metrics.decisions.labels("compare", _outcome(decision)).inc()
+        ledger, outcome = caller.house.ledger, _outcome(decision)
+        await ledger.recorded(caller.actor, "compare", outcome=outcome)
+    state.metrics.decisions.labels("compare", outcome).inc()
     return {"schema": SCHEMA, **decision_json(decision)}
 
 
@@ -55,7 +58,7 @@ async def verify(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa: 
         decision, person = await state.work.run(verified, caller, asked)
         ledger, outcome = caller.house.ledger, _outcome(decision)
         await ledger.recorded(caller.actor, "verify", person, outcome=outcome)
-    state.metrics.decisions.labels("verify", _outcome(decision)).inc()
+    state.metrics.decisions.labels("verify", outcome).inc()
     return {"schema": SCHEMA, "person": asked.person, **decision_json(decision)}
 
 
@@ -94,6 +97,9 @@ async def liveness(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa
             judged = await state.work.run(engine.liveness, asked.images[0])
         else:
             judged = await state.work.run(engine.liveness_of, asked.images)
+        outcome = _LIVE[judged.live]
+        await caller.house.ledger.recorded(caller.actor, "liveness", outcome=outcome)
+    state.metrics.decisions.labels("liveness", outcome).inc()
     return {"schema": SCHEMA, **liveness_json(judged)}
 
 

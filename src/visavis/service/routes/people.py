@@ -189,14 +189,7 @@ def _left(caller: Caller, person: str, name: str) -> dict[str, Any]:
     searcher = caller.house.engine.lookup.fresh()
     holders = [searcher] if isinstance(searcher, Holder) else []
     report = caller.house.gallery.check_erased(person, name, holders=holders)
-    left = [{"where": x.where, "what": x.what, "count": x.count} for x in report.leftovers]
-    return {
-        "clean": not left,
-        "person": report.person,
-        "templates": report.templates,
-        "leftovers": left,
-        "not_looked": list(report.not_looked),
-    }
+    return {"clean": not report.leftovers, **report.as_dict()}
 
 
 def _enrolled(
