@@ -72,6 +72,8 @@ def test_two_photographs_are_compared(served, picture):
     files = {"a": picture(OBAMA), "b": picture(OTHER_OBAMA)}
     same = served.ask("identify", "POST", "/v1/compare", files=files, data={"fmr": "1e-3"}).json()
     assert (same["decision"], same["fmr"], len(same["faces"])) == ("same", 1e-3, 2)
+    (noted,) = served.ask("admin", "GET", "/v1/audit?newest=1").json()["entries"]
+    assert (noted["action"], noted["details"]["outcome"]) == ("compare", "same")
 
 
 def test_the_same_person_under_another_name_is_refused(served, picture):
@@ -138,6 +140,8 @@ def test_liveness_and_faces_are_told(served, picture):
     judged = served.ask("identify", "POST", "/v1/liveness", files=files).json()
     assert judged["model"] == "visavis-live"
     assert judged["threshold"] is not None
+    (noted,) = served.ask("admin", "GET", "/v1/audit?newest=1").json()["entries"]
+    assert noted["action"] == "liveness"
     seen = served.ask("identify", "POST", "/v1/faces", files={"image": picture(BIDEN)}).json()
     assert len(seen["faces"]) == 1
     x, y, w, h = seen["faces"][0]["box"]
