@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from visavis.gallery import Gallery, NewTemplate, RestoreConfig, restore
-from visavis.gallery.protection import Keys
+from visavis.gallery.secrets.protection import Keys
 from visavis.values import EncoderId
 
 if TYPE_CHECKING:

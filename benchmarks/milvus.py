@@ -22,13 +22,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from visavis.gallery import Gallery, NewTemplate
-from visavis.gallery.searchers import catch_up, open_searcher
+from visavis.gallery.search.searchers import catch_up, open_searcher
 from visavis.values import EncoderId
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from visavis.gallery.milvus import MilvusSearcher
+    from visavis.gallery.search.milvus import MilvusSearcher
 
 ENCODER = EncoderId("synthetic")
 SECRET = b"the secret of a synthetic gallery"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from visavis.gallery import Gallery, NewTemplate
-from visavis.gallery.protection import Keys
+from visavis.gallery.secrets.protection import Keys
 from visavis.values import EncoderId
 
 if TYPE_CHECKING:

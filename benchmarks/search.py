@@ -41,7 +41,7 @@ import psutil
 
 from timing import one_core
 from visavis.gallery import Changes, ExactSearcher, Gallery, NewTemplate
-from visavis.gallery.searchers import catch_up
+from visavis.gallery.search.searchers import catch_up
 from visavis.values import EncoderId, PersonId, TemplateId
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from visavis.gallery import Gallery, NewTemplate
-from visavis.gallery.protection import MasterKey
+from visavis.gallery.secrets.protection import MasterKey
 from visavis.values import Consent, EncoderId
 
 ENCODER = EncoderId("sface-fp32-0123456789abcdef")

@@ -7,7 +7,7 @@ import pytest
 from milvus_lite import server_manager_instance
 
 from visavis.gallery import Gallery, NewTemplate
-from visavis.gallery.searchers import catch_up, open_milvus
+from visavis.gallery.search.searchers import catch_up, open_milvus
 from visavis.values import EncoderId
 
 OLD, NEW = "Barack Hussein Obama", "Mr President"

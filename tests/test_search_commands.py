@@ -9,8 +9,8 @@ import pytest
 from milvus_lite import server_manager_instance
 
 from visavis.gallery import Gallery, NewTemplate
-from visavis.gallery.protection import Keys
-from visavis.gallery.searchers import catch_up, open_milvus
+from visavis.gallery.search.searchers import catch_up, open_milvus
+from visavis.gallery.secrets.protection import Keys
 from visavis.values import Consent, EncoderId
 
 ENCODER = EncoderId("sface-fp32-0123456789abcdef")

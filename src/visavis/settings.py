@@ -11,7 +11,7 @@ from visavis.models import ModelStore
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from visavis.gallery.protection import Keys
+    from visavis.gallery.secrets.protection import Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Settings:
     @property
     def keys(self) -> Keys:
         """Where the master key of galleries comes from; nothing is read or made yet."""
-        from visavis.gallery.protection import Keys  # noqa: PLC0415 - SQLAlchemy takes 0.2 s
+        from visavis.gallery.secrets.protection import Keys  # noqa: PLC0415 - SQLAlchemy takes 0.2 s
 
         if self.key:
             return Keys(text=self.key, source="VISAVIS_KEY")

@@ -4,8 +4,9 @@ import hashlib
 import resource
 import time
 
-from visavis.gallery import NewTemplate, RestoreConfig, contents, restore
-from visavis.gallery.protection import Keys
+from visavis.gallery import NewTemplate, RestoreConfig, restore
+from visavis.gallery.secrets.protection import Keys
+from visavis.gallery.transfer import contents
 
 from .given import ENCODER, opened, some_vector
 from .others import outcome

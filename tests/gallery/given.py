@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from visavis.gallery import Gallery, NewTemplate
-from visavis.gallery.protection import Keys
+from visavis.gallery.secrets.protection import Keys
 from visavis.values import EncoderId
 
 IN_THE_CLEAR = Keys.none()

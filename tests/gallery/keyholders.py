@@ -3,7 +3,7 @@
 import time
 
 from visavis.errors import VisavisError
-from visavis.gallery import rekeying
+from visavis.gallery.upkeep import rekeying
 
 from .given import ENCODER, opened, template
 

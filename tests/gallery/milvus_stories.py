@@ -10,8 +10,8 @@ import pytest
 
 from visavis.errors import SearchUnavailable, TemplateRefused
 from visavis.gallery import ExactSearcher, NewTemplate
-from visavis.gallery.rotation import secret_rotation
-from visavis.gallery.searchers import catch_up, open_searcher
+from visavis.gallery.search.searchers import catch_up, open_searcher
+from visavis.gallery.secrets.rotation import secret_rotation
 
 from .given import ENCODER, at_angle, opened, some_vector, template
 

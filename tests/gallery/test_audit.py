@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, delete, insert, select, update
 
 from visavis.errors import InputRefused
-from visavis.gallery import audit, tables
-from visavis.gallery.audit import Deed, verify
+from visavis.gallery.database import tables
+from visavis.gallery.trail import audit
+from visavis.gallery.trail.audit import Deed, verify
 
 GALLERY, ADA, BOB = "9" * 32, "a" * 32, "b" * 32
 KEY = bytes(range(32))
@@ -21,6 +22,10 @@ DEEDS = [
     Deed("enroll", BOB, {"templates": 1}),
 ]
 DEEDS += [Deed("rename", ADA), Deed("remove", BOB, {"nonces": ["00" * 12]}), Deed("calibrate")]
+
+
+def appended(db, actor, deeds, key):
+    audit.append(db, audit.end(db), [(actor, deed) for deed in deeds], key)
 
 
 @pytest.fixture
@@ -37,7 +42,7 @@ def db():
 def log(db):
     """Six entries, written in three transactions."""
     for start in (0, 2, 4):
-        audit.append(db, "cli:ada", DEEDS[start : start + 2], KEY)
+        appended(db, "cli:ada", DEEDS[start : start + 2], KEY)
     return db
 
 
@@ -144,7 +149,7 @@ def test_an_end_that_was_cut_off_is_noticed_by_an_anchor(log):
 
 def test_an_anchor_of_earlier_holds_while_the_log_grows(log):
     anchor = checked(log).anchor
-    audit.append(log, "python", [Deed("scrub")], KEY)
+    appended(log, "python", [Deed("scrub")], KEY)
     assert checked(log, anchor=anchor).intact
     assert checked(log, anchor=f"  {anchor}\n").intact
 
@@ -152,7 +157,7 @@ def test_an_anchor_of_earlier_holds_while_the_log_grows(log):
 def test_an_end_that_was_cut_off_and_grew_again_is_noticed_by_an_anchor(log):
     anchor = checked(log).anchor
     log.execute(delete(tables.audit).where(tables.audit.c.seq > 5))
-    audit.append(log, "cli:eve", [Deed("enroll", ADA)], KEY)
+    appended(log, "cli:eve", [Deed("enroll", ADA)], KEY)
     assert checked(log, key=KEY).intact
     (fault,) = checked(log, key=KEY, anchor=anchor).faults
     assert (fault.kind, "another one" in fault.message) == ("cut", True)
@@ -168,7 +173,7 @@ def test_what_is_no_anchor_is_refused(log, anchor):
 def test_a_chain_made_anew_without_the_key_is_noticed(log, key):
     """Whoever can write the database can make a chain that fits; signing it they cannot."""
     log.execute(delete(tables.audit))
-    audit.append(log, "cli:ada", DEEDS[:4], key)
+    appended(log, "cli:ada", DEEDS[:4], key)
     assert checked(log).intact
     report = checked(log, key=KEY)
     assert not report.intact
@@ -176,11 +181,11 @@ def test_a_chain_made_anew_without_the_key_is_noticed(log, key):
 
 
 def test_entries_of_before_the_gallery_was_sealed_are_vouched_for_by_those_after(db):
-    audit.append(db, "cli:ada", DEEDS[:2], None)
-    audit.append(db, "cli:ada", DEEDS[2:4], KEY)
+    appended(db, "cli:ada", DEEDS[:2], None)
+    appended(db, "cli:ada", DEEDS[2:4], KEY)
     report = checked(db, key=KEY)
     assert (report.intact, report.signed) == (True, 2)
-    audit.append(db, "cli:ada", DEEDS[4:], None)
+    appended(db, "cli:ada", DEEDS[4:], None)
     assert faults(checked(db, key=KEY)) == {(5, "unsigned"), (6, "unsigned")}
 
 
@@ -209,7 +214,7 @@ def test_an_entry_with_a_field_of_another_type_is_no_entry(log):
 
 
 def test_of_very_many_faults_the_first_hundred_are_told(db):
-    audit.append(db, "python", [Deed("scrub")] * 300, None)
+    appended(db, "python", [Deed("scrub")] * 300, None)
     db.execute(update(tables.audit).values(actor="eve"))
     assert len(checked(db).faults) == 100
 
@@ -240,7 +245,7 @@ def example():
     with engine.connect() as db:
         db.execute(insert(tables.gallery).values(id=GALLERY, created="now"))
         deeds = [Deed("enroll", f"{n:032x}", {"templates": n}) for n in range(20)]
-        audit.append(db, "cli:ada", deeds, KEY)
+        appended(db, "cli:ada", deeds, KEY)
         found = tuple(audit.read(db))
     engine.dispose()
     return found

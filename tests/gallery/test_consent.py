@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from visavis.errors import ConsentExpired, ConsentRefused, GalleryReadOnly
-from visavis.gallery import people as rows
+from visavis.gallery.records import people as rows
 from visavis.values import Consent
 
 from .given import ENCODER, opened, template

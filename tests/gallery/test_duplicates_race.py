@@ -9,7 +9,8 @@ import pytest
 
 from visavis.engine import Engine, FolderPlan, Status, enroll_folder
 from visavis.errors import DuplicatePerson, GalleryBusy, PersonMismatch
-from visavis.gallery import Gallery, arrivals, changes
+from visavis.gallery import Gallery
+from visavis.gallery.records import arrivals, changes
 from visavis.values import Consent
 
 from . import others

@@ -10,9 +10,10 @@ from contextlib import closing
 import pytest
 
 from visavis.errors import PersonUnknown
-from visavis.gallery import Gallery, NewTemplate, raw_scan
-from visavis.gallery.leftovers import Leftover
-from visavis.gallery.protection import Keys
+from visavis.gallery import Gallery, NewTemplate
+from visavis.gallery.secrets.protection import Keys
+from visavis.gallery.upkeep import raw_scan
+from visavis.gallery.upkeep.leftovers import Leftover
 
 from .given import ENCODER, opened, some_vector, template
 

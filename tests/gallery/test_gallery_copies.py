@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from visavis.errors import CopyDiffers, CopyRefused, GalleryBusy, GalleryUnusable, KeyWrong
-from visavis.gallery import ExactSearcher, Gallery, RestoreConfig, copying, restore, tables
-from visavis.gallery.contents import contents_of
-from visavis.gallery.lease import held
-from visavis.gallery.protection import Keys
-from visavis.gallery.searchers import catch_up
+from visavis.gallery import ExactSearcher, Gallery, RestoreConfig, restore
+from visavis.gallery.database import tables
+from visavis.gallery.database.lease import held
+from visavis.gallery.search.searchers import catch_up
+from visavis.gallery.secrets.protection import Keys
+from visavis.gallery.transfer import copying
+from visavis.gallery.transfer.contents import contents_of
 from visavis.values import Consent, OperatingPoint
 
 from . import copyists, others

@@ -4,9 +4,9 @@ import pytest
 from milvus_lite import server_manager_instance
 
 from visavis.errors import CopyDiffers
-from visavis.gallery import filling
-from visavis.gallery.filling import fill
-from visavis.gallery.searchers import catch_up, open_milvus
+from visavis.gallery.search.searchers import catch_up, open_milvus
+from visavis.gallery.transfer import filling
+from visavis.gallery.transfer.filling import fill
 
 from .copyists import KEY, portrait
 from .given import ENCODER, opened, some_vector

@@ -7,7 +7,9 @@ from contextlib import closing
 import pytest
 
 from visavis.errors import CopyRefused, GalleryError, GalleryUnfinished, GalleryUnreachable
-from visavis.gallery import CopyKind, Gallery, NewTemplate, Way, contents, copying, tables
+from visavis.gallery import CopyKind, Gallery, NewTemplate, Way
+from visavis.gallery.database import tables
+from visavis.gallery.transfer import contents, copying
 
 from . import copyists, others
 from .copyists import KEY, portrait
@@ -249,7 +251,7 @@ def test_what_the_server_says_to_rows_in_bulk_is_told_as_everything_it_says(staf
 
 
 def test_an_unsealed_gallery_moves_as_well(where, to):
-    from visavis.gallery.protection import Keys  # noqa: PLC0415
+    from visavis.gallery.secrets.protection import Keys  # noqa: PLC0415
 
     with opened(where, keys=Keys.none()) as gallery:
         gallery.enroll("Ada", [NewTemplate(portrait(1).vector)], encoder=ENCODER)

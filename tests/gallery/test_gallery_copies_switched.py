@@ -3,9 +3,10 @@
 import pytest
 
 from visavis.errors import CopyRefused, TemplateRefused
-from visavis.gallery import ExactSearcher, Gallery, exchange, reencoding
-from visavis.gallery.protection import Keys
-from visavis.gallery.searchers import catch_up
+from visavis.gallery import ExactSearcher, Gallery
+from visavis.gallery.search.searchers import catch_up
+from visavis.gallery.secrets.protection import Keys
+from visavis.gallery.upkeep import exchange, reencoding
 from visavis.values import EncoderId
 
 from .copyists import KEY, portrait

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visavis.errors import GalleryFull, KeyExposed, KeyMalformed, KeyMissing, KeyWrong
-from visavis.gallery.protection import Keys, MasterKey, derived, keyed_digest, unwrapped
+from visavis.gallery.secrets.protection import Keys, MasterKey, derived, keyed_digest, unwrapped
 from visavis.settings import Settings
 
 SECRET = bytes(range(32))

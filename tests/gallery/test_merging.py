@@ -15,7 +15,7 @@ from visavis.errors import (
     PersonUnknown,
 )
 from visavis.gallery import ExactSearcher, Gallery, NewTemplate
-from visavis.gallery.protection import Keys
+from visavis.gallery.secrets.protection import Keys
 from visavis.values import Consent
 
 from . import others

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from visavis.errors import GalleryError, GalleryTooNew
-from visavis.gallery import Gallery, migrations, tables
+from visavis.gallery import Gallery
+from visavis.gallery.database import migrations, tables
 from visavis.values import Consent
 
 from .given import ENCODER, opened, template

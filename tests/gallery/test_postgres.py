@@ -7,7 +7,7 @@ import time
 import pytest
 from sqlalchemy import text
 
-import visavis.gallery
+import visavis.gallery.database
 from visavis.errors import (
     GalleryBusy,
     GalleryError,
@@ -18,7 +18,7 @@ from visavis.errors import (
     MissingExtra,
 )
 from visavis.gallery import Gallery
-from visavis.gallery.postgres import locate
+from visavis.gallery.database.postgres import locate
 
 from .given import ENCODER, IN_THE_CLEAR, opened, template
 
@@ -363,7 +363,7 @@ def test_more_threads_than_connections_take_turns(url):
 
 def test_without_the_driver_the_cure_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    monkeypatch.delitem(sys.modules, "visavis.gallery.postgres")
-    monkeypatch.delattr(visavis.gallery, "postgres")
+    monkeypatch.delitem(sys.modules, "visavis.gallery.database.postgres")
+    monkeypatch.delattr(visavis.gallery.database, "postgres")
     with pytest.raises(MissingExtra, match=r"visavis\[postgres\]"):
         Gallery.open("postgresql://db/people")

@@ -17,8 +17,8 @@ from visavis.errors import (
     KeyWrong,
 )
 from visavis.gallery import ExactSearcher, Gallery, NewTemplate
-from visavis.gallery.protection import Keys, MasterKey
-from visavis.gallery.sealing import MOST_ROWS, OVERHEAD
+from visavis.gallery.secrets.protection import Keys, MasterKey
+from visavis.gallery.secrets.sealing import MOST_ROWS, OVERHEAD
 
 from .given import ENCODER, opened, some_vector, template
 from .test_migrations import VERSION_1

@@ -9,8 +9,9 @@ from contextlib import closing
 import pytest
 
 from visavis.errors import KeyMissing, KeyWrong
-from visavis.gallery import Gallery, rekeying
-from visavis.gallery.protection import Keys, MasterKey
+from visavis.gallery import Gallery
+from visavis.gallery.secrets.protection import Keys, MasterKey
+from visavis.gallery.upkeep import rekeying
 
 from . import keyholders, others
 from .given import ENCODER, opened, template

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visavis.gallery.protection import secret_rotation
+from visavis.gallery.secrets.protection import secret_rotation
 
 from .given import some_vector
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visavis.gallery.sealing import OVERHEAD, Context, DataKey, Kind, Sealed, Tampered
+from visavis.gallery.secrets.sealing import OVERHEAD, Context, DataKey, Kind, Sealed, Tampered
 
 GALLERY, ADA, BOB = "9" * 32, "a" * 32, "b" * 32
 HERE = Context(GALLERY, Kind.TEMPLATE, "sface")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visavis.gallery import kernel
-from visavis.gallery.codes import UNIT, quantise
-from visavis.gallery.identifiers import Identifiers, Keys
+from visavis.gallery.search import kernel
+from visavis.gallery.search.codes import UNIT, quantise
+from visavis.gallery.search.identifiers import Identifiers, Keys
 from visavis.models import products
 from visavis.models.products import IntegerProducts, lent_products
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visavis.gallery import Changes, ExactSearcher, Hit, blocks, kernel, scan
-from visavis.gallery import codes as codes_module
-from visavis.gallery.search import nearest_first
-from visavis.gallery.vectors import unit_rows
+from visavis.gallery import Changes, ExactSearcher, Hit
+from visavis.gallery.database.vectors import unit_rows
+from visavis.gallery.search import blocks, kernel, scan
+from visavis.gallery.search import codes as codes_module
+from visavis.gallery.search.exact import nearest_first
 
 from .given import ENCODER, some_vector
 

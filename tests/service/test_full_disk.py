@@ -17,7 +17,7 @@ import pytest
 
 from visavis.engine import Engine, EngineConfig
 from visavis.gallery import Gallery
-from visavis.gallery.protection import Keys
+from visavis.gallery.secrets.protection import Keys
 from visavis.models import Cores
 
 pytestmark = pytest.mark.slow

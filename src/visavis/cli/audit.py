@@ -13,7 +13,7 @@ from visavis.cli.answers import REFUSED, print_json
 from visavis.cli.options import gallery_option, json_option, open_gallery
 
 if TYPE_CHECKING:
-    from visavis.gallery.audit import AuditReport
+    from visavis.gallery.trail.audit import AuditReport
 
 
 @click.group()
@@ -47,7 +47,7 @@ def show(person: str | None, newest: int, gallery: str | None, as_json: bool) ->
       visavis audit show
       visavis audit show Ada --json
     """
-    from visavis.gallery.leftovers import is_id  # noqa: PLC0415
+    from visavis.gallery.upkeep.leftovers import is_id  # noqa: PLC0415
 
     with open_gallery(gallery) as registry:
         subject = person

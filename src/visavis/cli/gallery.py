@@ -191,7 +191,7 @@ def _checked(gallery: str | None, as_json: bool) -> int:
 
 
 def _erased(erased: str, name: str, gallery: str | None, as_json: bool) -> int:
-    from visavis.gallery.leftovers import is_id  # noqa: PLC0415
+    from visavis.gallery.upkeep.leftovers import is_id  # noqa: PLC0415
 
     person, wanted = (erased, name) if is_id(erased) else ("", erased)
     with open_gallery(gallery) as registry, searcher_outside(registry) as searcher:

@@ -202,8 +202,8 @@ def _searched(search: str, drop: bool, gallery: str | None, as_json: bool) -> No
     from contextlib import closing  # noqa: PLC0415
 
     from visavis.cli.options import settings  # noqa: PLC0415
-    from visavis.gallery.filling import fill  # noqa: PLC0415
-    from visavis.gallery.searchers import open_milvus  # noqa: PLC0415
+    from visavis.gallery.search.searchers import open_milvus  # noqa: PLC0415
+    from visavis.gallery.transfer.filling import fill  # noqa: PLC0415
 
     token = settings().search_token
     with (

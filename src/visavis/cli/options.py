@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from visavis.engine import Engine
     from visavis.gallery import Gallery
-    from visavis.gallery.milvus import MilvusSearcher
-    from visavis.gallery.protection import Keys
+    from visavis.gallery.search.milvus import MilvusSearcher
+    from visavis.gallery.secrets.protection import Keys
     from visavis.image import Source
 
     Command = Callable[..., Any]
@@ -300,7 +300,7 @@ def gallery_keys() -> Keys:
     named = context.meta.get(_KEY_FILE) if context else None
     if named is None:
         return settings().keys
-    from visavis.gallery.protection import Keys  # noqa: PLC0415
+    from visavis.gallery.secrets.protection import Keys  # noqa: PLC0415
 
     return Keys(file=named)
 
@@ -316,7 +316,7 @@ def actor() -> str:
 @contextmanager
 def searcher_outside(people: Gallery) -> Iterator[MilvusSearcher | None]:
     """Give the Milvus of VISAVIS_SEARCH; None where people are searched in memory."""
-    from visavis.gallery.searchers import open_milvus  # noqa: PLC0415
+    from visavis.gallery.search.searchers import open_milvus  # noqa: PLC0415
 
     told = settings()
     if told.search is None:
@@ -332,7 +332,7 @@ def pass_on(people: Gallery) -> None:
     It is then told before the next search. Searching in memory leaves nothing to be told.
     """
     from visavis.errors import KeyRefused, SearchUnavailable  # noqa: PLC0415
-    from visavis.gallery.searchers import catch_up  # noqa: PLC0415
+    from visavis.gallery.search.searchers import catch_up  # noqa: PLC0415
 
     try:
         with searcher_outside(people) as searcher:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from visavis.engine.config import EngineConfig
     from visavis.engine.sight import Photograph
     from visavis.gallery import Gallery
-    from visavis.gallery.reencoding import Enrolled
+    from visavis.gallery.upkeep.reencoding import Enrolled
     from visavis.values import PersonId, TemplateId
 
     Vector = NDArray[np.float32]

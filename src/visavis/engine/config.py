@@ -15,7 +15,7 @@ from visavis.quality import QualityLimits
 from visavis.values import DecideBy, Pick
 
 if TYPE_CHECKING:
-    from visavis.gallery.protection import Keys
+    from visavis.gallery.secrets.protection import Keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from visavis.decide import OperatingCurve
     from visavis.engine.core import Engine
     from visavis.engine.sight import Photograph
-    from visavis.gallery.arrivals import Arrivals, Recheck
+    from visavis.gallery.records.arrivals import Arrivals, Recheck
     from visavis.values import Consent, Person, PersonId
 
 _SAME_PERSON_FMR = 1e-2
@@ -129,7 +129,7 @@ def alike(engine: Engine, one: Sequence[Ready], other: Sequence[Ready]) -> bool:
 
 
 def _recheck(engine: Engine, admission: Admission) -> Recheck:
-    from visavis.gallery.arrivals import Recheck  # noqa: PLC0415
+    from visavis.gallery.records.arrivals import Recheck  # noqa: PLC0415
 
     def look(arrivals: Arrivals) -> None:
         _hold(engine, admission, arrivals)

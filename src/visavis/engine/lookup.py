@@ -74,7 +74,7 @@ class Lookup:
             wanted *= 4
 
     def _caught_up(self) -> Searcher:
-        from visavis.gallery.searchers import catch_up, open_searcher  # noqa: PLC0415
+        from visavis.gallery.search.searchers import catch_up, open_searcher  # noqa: PLC0415
 
         if self._searcher is None:
             self._searcher = open_searcher(

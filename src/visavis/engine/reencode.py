@@ -95,7 +95,7 @@ def reencode(
         When people would be lost and that was not asked for; nothing changes.
     InputRefused, GalleryError, ModelError
     """
-    from visavis.gallery.reencoding import Newcomers  # noqa: PLC0415
+    from visavis.gallery.upkeep.reencoding import Newcomers  # noqa: PLC0415
 
     config = config or Reencode()
     if gallery.encoder == engine.encoder.id:

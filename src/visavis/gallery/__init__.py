@@ -1,17 +1,17 @@
 """The people: a registry in SQL, which is the truth, and searchers derived from it."""
 
-from .backup import Backup
-from .changes import Changes
-from .contents import Contents
-from .copies import Copy, CopyKind
-from .moving import Move, Way
-from .names import clean_name
-from .outcomes import Enrolled, GalleryInfo, Merged, Removal
-from .people import NewTemplate
+from .records.changes import Changes
+from .records.copies import Copy, CopyKind
+from .records.names import clean_name
+from .records.outcomes import Enrolled, GalleryInfo, Merged, Removal
+from .records.people import NewTemplate
 from .registry import Gallery
-from .restoring import Restoration, Returned, restore
-from .search import ExactSearcher, Hit, Searcher
-from .vetting import RestoreConfig
+from .search.exact import ExactSearcher, Hit, Searcher
+from .transfer.backup import Backup
+from .transfer.contents import Contents
+from .transfer.moving import Move, Way
+from .transfer.restoring import Restoration, Returned, restore
+from .transfer.vetting import RestoreConfig
 
 __all__ = [
     "Backup",

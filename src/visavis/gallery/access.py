@@ -24,17 +24,17 @@ from sqlalchemy import delete, insert, select, update
 
 from visavis.errors import ApiKeyUnknown, GalleryError, IdempotencyConflict, InputRefused
 
-from . import tables
-from .audit import Deed
-from .times import now, spelled, when
+from .database import tables
+from .database.times import now, spelled, when
+from .trail.audit import Deed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sqlalchemy import Connection, Row
 
-    from .scribe import Scribe
-    from .store import Store
+    from .database.store import Store
+    from .trail.scribe import Scribe
 
 _TOKEN = re.compile(r"vv_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
 _SESSION = timedelta(hours=12)

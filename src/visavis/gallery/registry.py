@@ -12,29 +12,30 @@ from sqlalchemy import func, select, update
 from visavis.errors import EncoderMismatch, PersonExists, TemplateRefused
 from visavis.values import EncoderId, OperatingPoint, Person, PersonId, Template, TemplateId
 
-from . import calibration, copies, merging, people, tables
 from .access import Access
-from .arrivals import look_again
-from .audit import Deed
-from .audit_log import AuditLog
-from .backup import back_up
-from .changes import PORTION, Changes, read_changes, read_vectors
-from .consent import clean_consent
-from .inspection import inspect
-from .leftovers import erasure_report
-from .moving import move
-from .names import clean_name
-from .outcomes import Enrolled, GalleryInfo, Merged, Removal
-from .photographs import EnrolledPhotographs
-from .protection import Keys
-from .reencoding import Reencoding
-from .rekeying import Rekeying
-from .scribe import Scribe
-from .sealing import Kind, Sealed
-from .store import Store
-from .times import when
-from .vault import DIGESTS, SEARCH, Vault
-from .vectors import unpacked
+from .database import tables
+from .database.store import Store
+from .database.times import when
+from .database.vectors import unpacked
+from .records import calibration, copies, merging, people
+from .records.arrivals import look_again
+from .records.changes import PORTION, Changes, read_changes, read_vectors
+from .records.consent import clean_consent
+from .records.names import clean_name
+from .records.outcomes import Enrolled, GalleryInfo, Merged, Removal
+from .records.photographs import EnrolledPhotographs
+from .secrets.protection import Keys
+from .secrets.sealing import Kind, Sealed
+from .secrets.vault import DIGESTS, SEARCH, Vault
+from .trail.audit import Deed
+from .trail.audit_log import AuditLog
+from .trail.scribe import Scribe
+from .transfer.backup import back_up
+from .transfer.moving import move
+from .upkeep.inspection import inspect
+from .upkeep.leftovers import erasure_report
+from .upkeep.reencoding import Reencoding
+from .upkeep.rekeying import Rekeying
 
 if TYPE_CHECKING:
     import os
@@ -48,15 +49,15 @@ if TYPE_CHECKING:
 
     from visavis.values import Consent
 
-    from .arrivals import Recheck
-    from .backup import Backup
-    from .copies import Copy
-    from .inspection import Inspection
-    from .leftovers import ErasureReport, Holder
-    from .moving import Move
-    from .people import NewTemplate
-    from .protection import MasterKey
-    from .rekeying import Rotation, Told
+    from .records.arrivals import Recheck
+    from .records.copies import Copy
+    from .records.people import NewTemplate
+    from .secrets.protection import MasterKey
+    from .transfer.backup import Backup
+    from .transfer.moving import Move
+    from .upkeep.inspection import Inspection
+    from .upkeep.leftovers import ErasureReport, Holder
+    from .upkeep.rekeying import Rotation, Told
 
 
 class Gallery:

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from visavis.errors import GalleryError, GalleryReadOnly, ServiceBusy
-from visavis.gallery.audit import Deed
+from visavis.gallery.trail.audit import Deed
 
 if TYPE_CHECKING:
     from typing import Any

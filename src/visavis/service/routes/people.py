@@ -182,7 +182,7 @@ def _removed(caller: Caller, name: str) -> dict[str, Any]:
 
 
 def _left(caller: Caller, person: str, name: str) -> dict[str, Any]:
-    from visavis.gallery.leftovers import Holder, is_id  # noqa: PLC0415
+    from visavis.gallery.upkeep.leftovers import Holder, is_id  # noqa: PLC0415
 
     if not is_id(person):
         raise PersonUnknown("name somebody who was removed by the id that the removal answered")

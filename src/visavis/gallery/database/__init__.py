@@ -1,0 +1,1 @@
+"""The database: tables and their history, transactions, what is SQLite's and what PostgreSQL's."""

@@ -1,0 +1,1 @@
+"""What the gallery holds of people, and the rules of writing it."""

@@ -1,0 +1,1 @@
+"""Who is near: searchers in memory and in Milvus, derived from the registry."""

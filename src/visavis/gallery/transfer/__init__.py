@@ -1,0 +1,1 @@
+"""A gallery taken elsewhere and brought back: backup, restore, migration, filling a searcher."""

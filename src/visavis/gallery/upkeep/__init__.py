@@ -1,0 +1,1 @@
+"""A gallery kept in order: looked through, sealed anew, encoded anew, and what erasure left."""
