@@ -31,6 +31,9 @@ import platformdirs
 import ensemble
 import lfw
 from visavis.encode import open_encoder
+from visavis.evaluate.calibration import misses_at
+from visavis.evaluate.intervals import ByPerson, draws
+from visavis.evaluate.run import PER_PERSON
 from visavis.models import Cores, ModelStore, Precision, RuntimeName
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ RATES = [10 ** (-k / 2) for k in range(2, 13)]
 BINS = 80_000
 REPEATS = 1000
 BLOCK = 512
+BEYOND = 4
+"""Decades below the last rate measured, for which is told what tau turns away."""
 CACHE = Path(platformdirs.user_cache_dir("visavis", appauthor=False)) / "benchmarks"
 WRONG = Path(__file__).with_name("lfw_wrong_labels.csv")
 
@@ -184,7 +189,31 @@ def measure(faces: Faces, dropped: set[frozenset[str]]) -> dict[str, Any]:
         "photographs": len(faces.names),
         "points": points,
         "tail_slope": round(float(slope), 4),
+        "mated": misses(faces, [p["tau"] for p in points] + _further(points[-1], float(slope))),
     }
+
+
+def _further(last: dict[str, float], slope: float) -> list[float]:
+    """List taus below the last one, as far as the tail's slope is followed."""
+    taus = [last["tau"] - decade / slope for decade in range(1, BEYOND + 1)]
+    return [round(tau, 6) for tau in taus if tau > 0]
+
+
+def misses(faces: Faces, taus: list[float]) -> dict[str, Any]:
+    """Measure what each tau turns away, on at most so many photographs of a person."""
+    d, owner = [np.zeros(0)], [np.zeros(0, np.int64)]
+    for person in range(len(faces.people)):
+        rows = faces.vectors[faces.owner == person][:PER_PERSON]
+        one, other = np.triu_indices(len(rows), 1)
+        d.append(np.clip(2 - 2 * np.sum(rows[one] * rows[other], axis=1), 0, 4))
+        owner.append(np.full(len(one), person))
+    mated = ByPerson(np.concatenate(d).astype(np.float64), np.concatenate(owner))
+    found = misses_at(taus, mated, draws(len(faces.people), REPEATS))
+    rounded = [
+        {"tau": m.tau, **{k: float(f"{getattr(m, k):.4g}") for k in ("fnmr", "lower", "upper")}}
+        for m in found
+    ]
+    return {"pairs": len(mated.d), "photographs_a_person": PER_PERSON, "misses": rounded}
 
 
 def wrong_labels(path: Path) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visavis.decide import Measured, OperatingCurve, curve_of, distance, squared
+from visavis.decide import Measured, Missed, OperatingCurve, curve_of, distance, squared
 from visavis.errors import EncoderMismatch, NotCalibrated, OperatingPointRefused
 from visavis.values import Embedding, EncoderId
 
@@ -253,6 +253,27 @@ def point_changed(number: int, **fields: object) -> dict[str, object]:
     return stored
 
 
+def missing(mated: object = None, **fields: object) -> dict[str, object]:
+    """Have false non-match rates too, of which the third is no such thing."""
+    listed = [
+        {"tau": p.tau, "fnmr": n / 10, "lower": n / 20, "upper": n / 5}
+        for n, p in enumerate(POINTS, 1)
+    ]
+    listed[2] |= fields
+    return changed(mated=mated or {"pairs": 900, "misses": listed})
+
+
+def test_what_a_threshold_costs_is_read_between_the_measured_ones():
+    curve = curve_of(json.loads(json.dumps(missing())), ENCODER, "sface")
+    assert curve.mated == 900
+    assert curve.missed(1.40) == Missed(1.40, 0.2, 0.1, 0.4)
+    assert curve.missed(1.07).fnmr == pytest.approx(0.45)
+    assert curve.missed(1.07).upper == pytest.approx(0.9)
+    assert curve.missed(0.99) is None
+    assert curve.missed(1.53) is None
+    assert CURVE.missed(1.40) is None, "nobody measured it"
+
+
 @pytest.mark.parametrize(
     "stored",
     [
@@ -293,6 +314,15 @@ def point_changed(number: int, **fields: object) -> dict[str, object]:
         point_changed(3, lower=1e-3),
         point_changed(3, lower=math.nan),
         point_changed(3, fmr="rare"),
+        missing(mated=3),
+        missing(mated={"pairs": 9}),
+        missing(fnmr=1.5),
+        missing(fnmr=-0.1),
+        missing(lower=math.nan),
+        missing(upper=0.0),
+        missing(tau=1.6),
+        missing(tau="near"),
+        missing(fnmr=0.0, lower=0.0),
     ],
 )
 def test_files_that_cannot_vouch_for_anything(stored):

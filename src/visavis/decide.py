@@ -67,6 +67,24 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Missed:
+    """What a threshold costs those who are whom they claim to be.
+
+    Attributes
+    ----------
+    tau, fnmr
+        At ``tau`` the share ``fnmr`` of the mated pairs is rejected.
+    lower, upper
+        95 % interval of that share, over people.
+    """
+
+    tau: float
+    fnmr: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True)
 class OperatingCurve:
     """What was measured of an encoder: tau for each false match rate.
 
@@ -81,6 +99,10 @@ class OperatingCurve:
         pairs.
     pairs
         Number of non-mated comparisons measured.
+    misses
+        By falling tau; empty where nobody measured them.
+    mated
+        Number of mated comparisons they were measured on.
     """
 
     encoder: EncoderId
@@ -89,6 +111,24 @@ class OperatingCurve:
     slope: float
     pairs: int
     beyond: tuple[Measured, ...] = ()
+    misses: tuple[Missed, ...] = ()
+    mated: int = 0
+
+    def missed(self, tau: float) -> Missed | None:
+        """Give the false non-match rate at tau, read between measured ones; None outside them.
+
+        Photographs of one data set tell of their own quality: at a door with one camera fewer are
+        turned away, in an archive more.
+        """
+        rising = self.misses[::-1]
+        if not rising or not rising[0].tau <= tau <= rising[-1].tau:
+            return None
+        at = [miss.tau for miss in rising]
+        fnmr, lower, upper = (
+            float(np.interp(tau, at, [getattr(miss, name) for miss in rising]))
+            for name in ("fnmr", "lower", "upper")
+        )
+        return Missed(tau, fnmr, lower, upper)
 
     def at(self, fmr: float) -> OperatingPoint:
         """Give tau for a false match rate.
@@ -191,15 +231,31 @@ def curve_of(stored: dict[str, Any] | None, encoder: EncoderId, name: str) -> Op
             float(stored["tail_slope"]),
             int(stored["pairs"]),
             beyond,
+            *_misses(stored.get("mated")),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as broken:
         raise NotCalibrated(f"the operating points beside {name} are damaged: {broken}") from broken
     falling = all(a.fmr > b.fmr and a.tau > b.tau for a, b in itertools.pairwise(points + beyond))
     if len(points) < 2 or not falling or not 0 < curve.slope < math.inf:
         raise NotCalibrated(f"the operating points beside {name} do not fall; {how}")
-    if not all(_sound(p) for p in points + beyond):
+    if not all(_sound(p) for p in points + beyond) or not _rising(curve.misses):
         raise NotCalibrated(f"the operating points beside {name} are no rates of distances; {how}")
     return curve
+
+
+def _misses(stored: Any) -> tuple[tuple[Missed, ...], int]:  # noqa: ANN401 - any JSON
+    if stored is None:
+        return (), 0
+    listed = stored["misses"]
+    names = ("tau", "fnmr", "lower", "upper")
+    return tuple(Missed(*(float(m[name]) for name in names)) for m in listed), int(stored["pairs"])
+
+
+def _rising(misses: tuple[Missed, ...]) -> bool:
+    """Tell whether false non-match rates rise as tau falls, and lie where they can."""
+    rates = all(0 <= m.lower <= m.fnmr <= m.upper <= 1 and 0 <= m.tau <= 4 for m in misses)
+    rising = all(a.tau > b.tau and a.fnmr <= b.fnmr for a, b in itertools.pairwise(misses))
+    return rates and rising
 
 
 def _sound(p: Measured) -> bool:

@@ -32,8 +32,8 @@ from visavis.evaluate.calibration import (
     rate_of_one,
     reliability,
 )
-from visavis.evaluate.intervals import ByPair, Crossed, draws
-from visavis.evaluate.metrics import Histogram, fmr
+from visavis.evaluate.intervals import ByPair, ByPerson, Crossed, draws
+from visavis.evaluate.metrics import Histogram, fmr, fnmr
 
 NOBODY = np.zeros((0, 2), np.int64)
 
@@ -200,6 +200,20 @@ def test_decide_reads_what_is_written(normal):
         assert curve.at(rate).extrapolated
         assert curve.at(rate).tau <= normal.at(rate).tau + 1e-3
     assert stored["extrapolated"][0]["measured"] is None
+
+
+def test_what_each_threshold_turns_away_is_measured_and_read():
+    chance = np.random.default_rng(8)
+    mated = ByPerson(np.clip(chance.normal(1.0, 0.15, 600), 0, 4), np.repeat(np.arange(300), 2))
+    a, b = np.triu_indices(300, 1)
+    pairs = ByPair(np.clip(NORMAL.rvs(len(a), random_state=8), 0, 4), a, b)
+    done = operating_points(Histogram.of(pairs.d), pairs, draws(300, 200), mated=mated)
+    assert [miss.tau for miss in done.misses] == [p.tau for p in done.points + done.beyond]
+    for miss in done.misses:
+        assert miss.fnmr == fnmr(mated.d, miss.tau)
+        assert miss.lower <= 1 - stats.norm(1.0, 0.15).cdf(miss.tau) <= miss.upper
+    curve = curve_of(json.loads(json.dumps(done.as_json("ab" * 16, "x", "y"))), "ab" * 16, "x")
+    assert (curve.misses, curve.mated) == (done.misses, 600)
 
 
 def test_pairs_of_people_are_counted_not_photographs():

@@ -17,7 +17,7 @@ from visavis.evaluate.protocols import (
     Setting,
     compare_all,
     compare_pairs,
-    nonmated_distances,
+    distances_between,
     verification,
     without_duplicates,
 )
@@ -269,13 +269,15 @@ def test_a_list_cut_at_a_ceiling_measures_the_same(monkeypatch):
         assert point.measured_fnmr.value == points[point.fmr].measured_fnmr.value
 
 
-def test_non_mated_distances_are_counted_and_the_nearest_listed(monkeypatch):
+def test_all_distances_are_counted_and_the_nearest_listed(monkeypatch):
     monkeypatch.setattr(protocols, "_FEW", 100)
     found, listed = world(40, 3, 0.3, failing=4)
-    counts, nearest, people = nonmated_distances(found, listed, 0.1)
-    _, nonmated = brute(found, listed)
-    nonmated = nonmated[np.isfinite(nonmated)]
-    assert (counts.trials, people) == (len(nonmated), 39)  # the first person has no photograph left
+    done = distances_between(found, listed, 0.1)
+    mated, nonmated = (d[np.isfinite(d)] for d in brute(found, listed))
+    nearest = done.nearest
+    assert done.counts.trials == len(nonmated)
+    assert done.people == 39  # the first person has no photograph left
+    np.testing.assert_allclose(np.sort(done.mated.d), np.sort(mated), atol=2e-6)
     assert len(nearest.d) == pytest.approx(0.1 * len(nonmated), rel=0.05)
     inside = np.sort(nonmated)[: len(nearest.d)]
     np.testing.assert_allclose(np.sort(nearest.d), inside, atol=2e-6)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from visavis.decide import Missed
 from visavis.errors import InputRefused, OperatingPointRefused
 
-from .intervals import FEW, LEVEL, Interval, fmr_interval
+from .intervals import FEW, LEVEL, Interval, fmr_interval, fnmr_interval
 from .metrics import Floats, Histogram, Sample, weighted
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from .intervals import ByPair, Weights
+    from .intervals import ByPair, ByPerson, Weights
 
 SCHEMA = 1
 """Of the operating points' JSON, as decide.curve_of reads it."""
@@ -160,6 +161,10 @@ class Calibration:
         What ``beyond`` was read from, joined to the last measured point.
     pairs, people
         Non-mated comparisons and the people they are between.
+    misses
+        What each tau costs those who are whom they claim to be, by falling tau.
+    mated
+        Mated comparisons that this was measured on.
     """
 
     points: tuple[Point, ...]
@@ -167,6 +172,8 @@ class Calibration:
     tail: Tail
     pairs: int
     people: int
+    misses: tuple[Missed, ...] = ()
+    mated: int = 0
 
     def at(self, fmr: float) -> Point:
         """Give the point for any rate in reach, interpolated over log(fmr).
@@ -219,7 +226,15 @@ class Calibration:
                 "rate": self.tail.rate,
             },
             "extrapolated": [_point_json(point) for point in self.beyond],
+            **misses_json(self.misses, self.mated),
         }
+
+
+def misses_json(misses: Sequence[Missed], pairs: int) -> dict[str, Any]:
+    """Spell false non-match rates as decide.curve_of reads them; nothing where there are none."""
+    if not misses:
+        return {}
+    return {"mated": {"pairs": pairs, "misses": [asdict(miss) for miss in misses]}}
 
 
 def _point_json(point: Point) -> dict[str, float | None]:
@@ -232,8 +247,19 @@ def _point_json(point: Point) -> dict[str, float | None]:
     }
 
 
+def misses_at(taus: Sequence[float], mated: ByPerson, weights: Weights) -> tuple[Missed, ...]:
+    """Measure FNMR at each tau, which fall, with 95 % intervals over people."""
+    found = [(tau, fnmr_interval(mated, tau, weights)) for tau in taus]
+    return tuple(Missed(tau, miss.value, miss.low, miss.high) for tau, miss in found)
+
+
 def operating_points(
-    counts: Histogram, nearest: ByPair, weights: Weights, rates: Sequence[float] = RATES
+    counts: Histogram,
+    nearest: ByPair,
+    weights: Weights,
+    rates: Sequence[float] = RATES,
+    *,
+    mated: ByPerson | None = None,
 ) -> Calibration:
     """Find tau for each rate: measured as far as the data goes, then along the tail to 1e-12.
 
@@ -247,6 +273,8 @@ def operating_points(
         (P, R) from intervals.draws, for the P people.
     rates
         Falling.
+    mated
+        Distances of photographs of one person: what each tau turns away is measured on them.
 
     The tail is fitted below the distance within which 500 different pairs of people, or 5 % of
     the comparisons, lie. Its bounds tell what other people would change, not what another shape
@@ -277,7 +305,10 @@ def operating_points(
         min(float(firsts[:TAIL_PAIRS][-1]), counts.tau_at_far(TAIL_SHARE)),
     )
     tail, beyond = _beyond(nearest, points[-1], start, weights)
-    return Calibration(tuple(points), beyond, tail, counts.trials, len(weights))
+    taus = [point.tau for point in (*points, *beyond)]
+    made = 0 if mated is None else len(mated.d)
+    misses = misses_at(taus, mated, weights) if mated is not None and made else ()
+    return Calibration(tuple(points), beyond, tail, counts.trials, len(weights), misses, made)
 
 
 def _first_of_each_pair(nearest: ByPair) -> Floats:

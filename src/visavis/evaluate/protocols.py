@@ -209,26 +209,42 @@ def compare_all(
     )
 
 
-def nonmated_distances(
+@dataclass(frozen=True, slots=True, eq=False)
+class Distances:
+    """All distances between the photographs of some people.
+
+    Attributes
+    ----------
+    counts, nearest
+        Of photographs of different people: all counted, the nearest listed.
+    mated
+        Of photographs of one person.
+    people
+        How many there are with a face.
+    """
+
+    counts: metrics.Histogram
+    nearest: over.ByPair
+    mated: over.ByPerson
+    people: int
+
+
+def distances_between(
     encoded: Mapping[str, Encoded],
     people: Mapping[str, Sequence[str]],
     listed_far: float,
     between: Between = squared_between,
-) -> tuple[metrics.Histogram, over.ByPair, int]:
-    """Count the distances of all photographs of different people, and list the nearest.
+) -> Distances:
+    """Compare all photographs of all people.
 
     Photographs without a face are left out: they can be matched with nobody.
 
     Parameters
     ----------
     listed_far
-        The share that is listed.
+        The share of non-mated distances that is listed.
     between
         As for compare_all.
-
-    Returns
-    -------
-    counts, nearest, number of people
     """
     kept, _ = without_duplicates(encoded, people)
     seen = {
@@ -240,9 +256,9 @@ def nonmated_distances(
     owner = np.repeat(np.arange(len(seen)), [len(photos) for photos in seen.values()])
     vectors, there = matrix(encoded, names)
     blocks = _Blocks(vectors, there, between)
-    _, _, histogram = _counted(blocks, owner)
+    mated, at, histogram = _counted(blocks, owner)
     nearest, _ = _nearest(blocks, owner, _ceiling(histogram, listed_far))
-    return histogram, nearest, len(seen)
+    return Distances(histogram, nearest, over.ByPerson(mated, owner[at[:, 0]]), len(seen))
 
 
 def _counted(

@@ -27,7 +27,7 @@ from visavis.evaluate.protocols import (
     Verification,
     compare_all,
     compare_pairs,
-    nonmated_distances,
+    distances_between,
     verification,
 )
 
@@ -40,9 +40,8 @@ if TYPE_CHECKING:
     from visavis.evaluate.calibration import Calibration, Promise
     from visavis.evaluate.degrade import Step
     from visavis.evaluate.encodings import Encoded
-    from visavis.evaluate.intervals import ByPair, Weights
     from visavis.evaluate.listing import Presentation
-    from visavis.evaluate.metrics import Histogram
+    from visavis.evaluate.protocols import Distances
     from visavis.evaluate.scoring import Scored
 
     Told = Callable[[int], None]
@@ -218,9 +217,10 @@ like LFW hangs on the few people who have hundreds: its interval is ten times as
 def calibrated_on(
     encoded: Mapping[str, Encoded], people: Mapping[str, Sequence[str]], repeats: int = 500
 ) -> Calibration:
-    """Find operating points from pairs of different people."""
-    counts, nearest, weights = _nonmated(encoded, people, repeats)
-    return operating_points(counts, nearest, weights)
+    """Find operating points from all pairs of photographs."""
+    found = _distances(encoded, people)
+    weights = draws(found.people, repeats)
+    return operating_points(found.counts, found.nearest, weights, mated=found.mated)
 
 
 def promises_between(
@@ -231,18 +231,14 @@ def promises_between(
 ) -> tuple[Promise, ...]:
     """Tune on some people and check on others, at 1e-2 to 1e-5."""
     points = calibrated_on(encoded, tuned, repeats)
-    _, nearest, weights = _nonmated(encoded, checked, repeats)
+    found = _distances(encoded, checked)
     asked = [points.at(rate) for rate in (1e-2, 1e-3, 1e-4, 1e-5) if rate <= points.points[0].fmr]
-    return promise(asked, nearest, weights)
+    return promise(asked, found.nearest, draws(found.people, repeats))
 
 
-def _nonmated(
-    encoded: Mapping[str, Encoded], people: Mapping[str, Sequence[str]], repeats: int
-) -> tuple[Histogram, ByPair, Weights]:
-    """Give all non-mated distances counted, the near ones listed, and draws over the people."""
+def _distances(encoded: Mapping[str, Encoded], people: Mapping[str, Sequence[str]]) -> Distances:
     some = {name: photos[:PER_PERSON] for name, photos in people.items()}
-    counts, nearest, size = nonmated_distances(encoded, some, listed_far=0.12)
-    return counts, nearest, draws(size, repeats)
+    return distances_between(encoded, some, listed_far=0.12)
 
 
 def evaluate_liveness(

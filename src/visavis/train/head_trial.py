@@ -26,7 +26,7 @@ from visavis.evaluate.protocols import (
     Setting,
     Verification,
     compare_all,
-    nonmated_distances,
+    distances_between,
     squared_between,
     verification,
 )
@@ -332,9 +332,8 @@ def _calibrated(
     head: PairHead, encoder: str, tuned: _Seen, name: str, repeats: int
 ) -> tuple[PairHead, dict[str, Any], dict[str, Any]]:
     """Calibrate the logit, then measure operating points of the head and of the distance."""
-    mated = compare_all(tuned.encoded, tuned.people, head.between).mated.d
-    counts, _, _ = nonmated_distances(tuned.encoded, tuned.people, _LISTED, head.between)
-    head = calibrated_head(head, mated, counts)
+    found = distances_between(tuned.encoded, tuned.people, _LISTED, head.between)
+    head = calibrated_head(head, found.mated.d, found.counts)
     people = f"{name}, calibrating people"
     return (
         head,
@@ -344,13 +343,14 @@ def _calibrated(
 
 
 def _points(tuned: _Seen, between: Between, repeats: int) -> Calibration:
-    counts, nearest, size = nonmated_distances(tuned.encoded, tuned.people, _LISTED, between)
+    found = distances_between(tuned.encoded, tuned.people, _LISTED, between)
+    weights = over.draws(found.people, repeats)
     try:
-        return operating_points(counts, nearest, over.draws(size, repeats))
+        return operating_points(found.counts, found.nearest, weights, mated=found.mated)
     except InputRefused as few:
         raise ProtocolRefused(
-            f"{size} people are left to calibrate on, and that is too few for operating points "
-            f"({few}); pack more people"
+            f"{found.people} people are left to calibrate on, and that is too few for operating "
+            f"points ({few}); pack more people"
         ) from few
 
 
