@@ -7,11 +7,14 @@
     python benchmarks/search.py recall
     python benchmarks/search.py changes
     python benchmarks/search.py curve
-    python benchmarks/search.py gallery
+    python benchmarks/search.py gallery --folder /tmp/galleries    # the next run opens them again
+    python benchmarks/search.py curve --lengths 512 --templates 10000000    # 20 GB of disk
 
 Each prints a JSON line a measurement, on one core and one thread. Times are the best of several
 rounds in which all take turns, so that a busy machine treats all alike; processor time stands
-beside the wall's. Memory is the growth of the process's resident set, freed memory given back.
+beside the wall's. Memory is the growth of the process's resident set: as it is after the load, and
+once freed memory was given back. What the first search loads (Numba, OpenVINO) is not among it and
+is told by itself; it is the same for every gallery.
 "pass" is the time of one read of the same codes (NumPy's maximum over them as 64-bit numbers), so
 the bandwidth is that of the same moment.
 
@@ -30,6 +33,7 @@ import ctypes
 import gc
 import json
 import mmap
+import multiprocessing
 import tempfile
 import time
 from dataclasses import dataclass
@@ -41,6 +45,7 @@ import psutil
 
 from timing import one_core
 from visavis.gallery import Changes, ExactSearcher, Gallery, NewTemplate
+from visavis.gallery.records.changes import PORTION, Owned
 from visavis.gallery.search.searchers import catch_up
 from visavis.values import EncoderId, PersonId, TemplateId
 
@@ -49,7 +54,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PORTION = 65_536
+STRETCH = 65_536
+"""Vectors made at a time."""
 PER_PERSON = 3
 ENCODER = EncoderId("made-up")
 COMMON, DEVIATION, MATED = 0.088, 0.0904, 0.65
@@ -101,8 +107,8 @@ class Made:
     searcher: ExactSearcher
     rows: NDArray[np.float32]
     seconds: float
-    grown: float
-    """Megabytes."""
+    grown: tuple[float, float]
+    """Megabytes: as it is, and once freed memory was given back."""
 
 
 def ident(number: int) -> str:
@@ -110,25 +116,31 @@ def ident(number: int) -> str:
     return f"{(number * 0xD6E8FEB86659FD93) % 2**64:016x}{number:016x}"
 
 
+def owned(rows: NDArray[np.float32], number: int) -> Owned:
+    return Owned(PersonId(ident(number // PER_PERSON)), rows[number])
+
+
+def resident() -> float:
+    return float(psutil.Process().memory_info().rss / 1e6)
+
+
 def memory() -> float:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    return float(psutil.Process().memory_info().rss / 1e6)
+    return resident()
 
 
 def filled(faces: Faces, count: int, folder: Path) -> Made:
     """Fill a searcher in portions, with the vectors in a file, as they lie in a database."""
     path = folder / f"{faces.length}-{count}.f32"
-    rows = np.memmap(path, np.float32, "w+", shape=(count, faces.length))
-    per_portion = PORTION // PER_PERSON
-    for first in range(0, -(-count // PER_PERSON), per_portion):
-        start = first * PER_PERSON
-        some = faces.of(first, per_portion, PER_PERSON)[: count - start]
-        rows[start : start + len(some)] = some
-    rows.flush()
+    people = STRETCH // PER_PERSON
+    with path.open("wb") as file:  # not through the mapping: what is written there stays resident
+        for first in range(0, -(-count // PER_PERSON), people):
+            faces.of(first, people, PER_PERSON)[: count - first * PER_PERSON].tofile(file)
+    rows = np.memmap(path, np.float32, "r", shape=(count, faces.length))
 
-    def fetch(ids: Sequence[TemplateId]) -> Mapping[TemplateId, NDArray[np.float32]]:
-        return {each: rows[int(each[16:], 16)] for each in ids}
+    def fetch(ids: Sequence[TemplateId]) -> Mapping[TemplateId, Owned]:
+        return {each: owned(rows, int(each[16:], 16)) for each in ids}
 
     searcher = ExactSearcher(fetch, keep=0)
     rows._mmap.madvise(mmap.MADV_DONTNEED)  # the file is not the searcher's memory
@@ -145,7 +157,18 @@ def filled(faces: Faces, count: int, folder: Path) -> Made:
         rows._mmap.madvise(mmap.MADV_DONTNEED)
     del vectors, ids, persons, told
     rows._mmap.madvise(mmap.MADV_DONTNEED)
-    return Made(searcher, rows, seconds, memory() - before)
+    as_it_is = resident()
+    return Made(searcher, rows, seconds, (as_it_is - before, memory() - before))
+
+
+def growth(grown: tuple[float, float], codes: int) -> dict[str, float]:
+    """Tell how the process grew by so many bytes of codes and what belongs to them."""
+    as_it_is, given_back = grown
+    return {
+        "MB grown": round(given_back, 1),
+        "of the codes": round(1e6 * given_back / codes, 3),
+        "of the codes, as it is": round(1e6 * as_it_is / codes, 3),
+    }
 
 
 def _changes(
@@ -194,13 +217,13 @@ def others(rows: NDArray[np.float32]) -> dict[str, Callable[[NDArray[np.float32]
     coarse = faiss.IndexScalarQuantizer(
         length, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
     )
-    coarse.train(rows[:PORTION])
+    coarse.train(rows[:STRETCH])
     codes = np.empty(rows.shape, np.int8)
-    for start in range(0, len(rows), PORTION):
-        some = np.array(rows[start : start + PORTION])
+    for start in range(0, len(rows), STRETCH):
+        some = np.array(rows[start : start + STRETCH])
         flat.add(some)
         coarse.add(some)
-        codes[start : start + PORTION] = np.rint(some * 127)
+        codes[start : start + STRETCH] = np.rint(some * 127)
 
     def by_usearch(probes: NDArray[np.float32]) -> object:
         asked = np.rint(probes * 127).astype(np.int8)
@@ -230,7 +253,7 @@ def _rescored(coarse: Any, flat: Any, probes: NDArray[np.float32]) -> object:  #
 def speed(faces: Faces, count: int, folder: Path) -> Iterator[dict[str, Any]]:
     length = faces.length
     made = filled(faces, count, folder)
-    strangers, mated = faces.of(10**8, 64, 1), faces.of(0, PORTION // PER_PERSON, 1, 1)[:64]
+    strangers, mated = faces.of(10**8, 64, 1), faces.of(0, STRETCH // PER_PERSON, 1, 1)[:64]
     yield {"length": length, **spread(faces)}
     works: dict[str, Callable[[NDArray[np.float32]], object]] = {
         "visavis": lambda probes: made.searcher.nearest(probes, 1),
@@ -280,7 +303,7 @@ def recall(faces: Faces, count: int, folder: Path) -> Iterator[dict[str, Any]]:
     """Compare with fp32 brute force on 10,000 enrolled probes and 10,000 strangers."""
     length = faces.length
     made = filled(faces, count, folder)
-    people = PORTION // PER_PERSON
+    people = STRETCH // PER_PERSON
     probes = {
         "enrolled": faces.of(0, people, 1, 1)[:10_000],
         "strangers": faces.of(10**8, 10_000, 1),
@@ -348,8 +371,7 @@ def changes(faces: Faces, count: int, folder: Path) -> Iterator[dict[str, Any]]:
         "templates": count,
         "people": people,
         "seconds to fill": round(made.seconds, 2),
-        "MB grown": round(made.grown),
-        "of the codes": round(made.grown / (count * length / 1e6), 3),
+        **growth(made.grown, count * length),
         "of the codes, by count": round(searcher.bytes_held / (count * length), 3),
     }
     nothing = np.empty((0, 0), np.float32)
@@ -369,7 +391,10 @@ def changes(faces: Faces, count: int, folder: Path) -> Iterator[dict[str, Any]]:
         sequence += 1
         if n % 100 == 0:
             made.searcher._fetch = lambda ids, new=new, vector=vector: {
-                each: vector if each == new[0] else made.rows[int(each[16:], 16)] for each in ids
+                each: Owned(PersonId(each), vector)
+                if each == new[0]
+                else owned(made.rows, int(each[16:], 16))
+                for each in ids
             }
             assert searcher.nearest(vector[None], 1)[0][0].template == new[0]
             gone = np.array(made.rows[n * 7])
@@ -395,6 +420,11 @@ def curve(faces: Faces, count: int, folder: Path) -> Iterator[dict[str, Any]]:
         "one": lambda: made.searcher.nearest(probes[:1], 1),
         "64": lambda: made.searcher.nearest(probes, 1),
     }
+    before, more = resident(), {}
+    for what in ("one", "64"):
+        works[what]()
+        made.rows._mmap.madvise(mmap.MADV_DONTNEED)
+        more[what] = round(resident() - before, 1)
     took = best(works, 10 if count <= 10**6 else 4)
     yield {
         "length": length,
@@ -402,57 +432,79 @@ def curve(faces: Faces, count: int, folder: Path) -> Iterator[dict[str, Any]]:
         "ms, pass": took["pass"]["ms"],
         "ms, one query": took["one"]["ms"],
         "ms a query, 64 together": round(took["64"]["ms"] / 64, 4),
-        "MB grown": round(made.grown, 1),
+        **growth(made.grown, count * length),
         "of the codes, by count": round(made.searcher.bytes_held / (count * length), 3),
+        "MB more after one query, after 64": list(more.values()),
         "seconds to fill": round(made.seconds, 2),
     }
+
+
+MASTER, BATCH = b"0" * 32, 5000
+
+
+def enrol(length: int, count: int, path: Path) -> None:
+    faces = Faces(length)
+    with Gallery.open(path, keys=MASTER) as made:
+        made.bind(ENCODER, "made up")
+        for first in range(0, -(-count // PER_PERSON), BATCH):
+            rows = faces.of(first, BATCH, PER_PERSON)
+            made.enroll_all(
+                [
+                    (f"person {first + n}", [NewTemplate(row) for row in some])
+                    for n, some in enumerate(rows.reshape(BATCH, PER_PERSON, length))
+                ],
+                encoder=ENCODER,
+            )
+
+
+def opened(path: Path) -> tuple[Gallery, ExactSearcher]:
+    made = Gallery.open(path, keys=MASTER)
+    searcher = ExactSearcher(made.owned_vectors_of)
+    catch_up(searcher, made)
+    return made, searcher
 
 
 def gallery(faces: Faces, count: int, folder: Path) -> Iterator[dict[str, Any]]:
     """Do it with a real gallery: an encrypted SQLite file, from which the best are fetched."""
     length = faces.length
-    path = folder / f"people-{length}.db"
-    master, batch = b"0" * 32, 5000
-    at = time.perf_counter()
-    with Gallery.open(path, keys=master) as made:
-        made.bind(ENCODER, "made up")
-        for first in range(0, count // PER_PERSON, batch):
-            rows = faces.of(first, batch, PER_PERSON)
-            made.enroll_all(
-                [
-                    (f"person {first + n}", [NewTemplate(row) for row in some])
-                    for n, some in enumerate(rows.reshape(batch, PER_PERSON, length))
-                ],
-                encoder=ENCODER,
+    few, path = folder / f"few-{length}.db", folder / f"people-{length}-{count}.db"
+    # In another process: what enrolling leaves behind is none of the opening's.
+    for file, templates in ((few, 1), (path, count)):
+        if not file.exists():
+            at = time.perf_counter()
+            enroller = multiprocessing.get_context("spawn").Process(
+                target=enrol, args=(length, templates, file)
             )
-    yield {"length": length, "seconds to enrol": round(time.perf_counter() - at)}
+            enroller.start()
+            enroller.join()
+            assert enroller.exitcode == 0
+            yield {"length": length, "seconds to enrol": round(time.perf_counter() - at)}
+    opened(few)[0].close()  # modules are loaded
     before, at, cpu = memory(), time.perf_counter(), time.process_time()
-    with Gallery.open(path, keys=master) as made:
-        searcher = ExactSearcher(made.vectors_of)
-        catch_up(searcher, made)
-        opened, cpu = time.perf_counter() - at, time.process_time() - cpu
-        grown = memory() - before
-        enrolled, strangers = faces.of(0, batch, 1, 1)[:64], faces.of(10**8, 64, 1)
+    made, searcher = opened(path)
+    with made:
+        took, cpu = time.perf_counter() - at, time.process_time() - cpu
+        grown = (resident() - before, memory() - before)
+        enrolled, strangers = faces.of(0, BATCH, 1, 1)[:64], faces.of(10**8, 64, 1)
         works = {"pass": one_pass(searcher)}
         for kind, probes in (("enrolled", enrolled), ("strangers", strangers)):
             works |= {
                 f"one, {kind}": _bound(lambda p: searcher.nearest(p, 1), probes[:1]),
                 f"64, {kind}": _bound(lambda p: searcher.nearest(p, 1), probes),
             }
-        took = best(works, 10)
+        each = best(works, 10)
         yield {
             "length": length,
             "templates": len(searcher),
-            "seconds to open": round(opened, 2),
+            "seconds to open": round(took, 2),
             "cpu_s to open": round(cpu, 2),
-            "MB grown": round(grown),
-            "of the codes": round(grown / (len(searcher) * length / 1e6), 3),
-            **{f"ms, {name}": times["ms"] for name, times in took.items()},
+            **growth(grown, len(searcher) * length),
+            **{f"ms, {name}": times["ms"] for name, times in each.items()},
         }
         late = []
         for n in range(50):
             vector = faces.of(2 * 10**8 + n, 1, 1)
-            made.enroll(f"late {n}", [NewTemplate(vector[0])], encoder=ENCODER)
+            made.enroll(f"late {time.time_ns()}", [NewTemplate(vector[0])], encoder=ENCODER)
             at = time.perf_counter()
             catch_up(searcher, made)
             late.append(time.perf_counter() - at)
@@ -477,7 +529,9 @@ def main() -> None:
     parser.add_argument("what", choices=MODES)
     parser.add_argument("--templates", type=int, nargs="*", help="sizes of the gallery")
     parser.add_argument("--lengths", type=int, nargs="*", default=[128, 512])
-    parser.add_argument("--folder", type=Path, help="where vectors are written meanwhile")
+    parser.add_argument(
+        "--folder", type=Path, help="where vectors are written meanwhile, and galleries for good"
+    )
     wanted = parser.parse_args()
     one_core()
     measure, usual = MODES[wanted.what]
@@ -485,7 +539,8 @@ def main() -> None:
         faces = Faces(length)
         for count in wanted.templates or usual:
             with tempfile.TemporaryDirectory(dir=wanted.folder) as folder:
-                for line in measure(faces, count, Path(folder)):
+                stays = measure is gallery and wanted.folder
+                for line in measure(faces, count, wanted.folder if stays else Path(folder)):
                     print(json.dumps(line), flush=True)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
+
+from visavis.gallery import Gallery
+from visavis.gallery.trail.audit import Deed
+from visavis.settings import Settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -64,6 +69,7 @@ def looked_at(desk, shots, name: str, *, whole: bool = True) -> None:
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 360, "height": 720})
     assert sideways(page) == 0
+    assert not axe(page), f"{name}, 360 pixels"
     page.screenshot(path=shots / f"{name}-360.png", full_page=whole)
     page.set_viewport_size({"width": 1280, "height": 900})
 
@@ -101,6 +107,37 @@ def test_answers(desk, shots, person, photographs):
     page.get_by_role("button", name="Verify the log").click()
     expect(page.locator("#verdict")).to_contain_text("intact")
     looked_at(desk, shots, "audit-verified")
+
+
+def test_older_entries_of_the_audit_log_are_shown_by_keyboard(desk, shots):
+    with Gallery.open(desk.site.gallery, keys=Settings.read(os.environ).keys) as gallery:
+        gallery.audit.record_all([("tests", Deed("backup", details={"n": n})) for n in range(120)])
+        newest = max(entry.seq for entry in gallery.audit.entries())
+    desk.log_in()
+    desk.go("/audit")
+    page = desk.page
+    first = page.locator("#entries tbody th")
+    expect(page.locator("#count")).to_have_text("50 entries, the newest first.")
+    page.get_by_role("button", name="Older entries").press("Enter")
+    expect(page.locator("#count")).to_have_text("100 entries, the newest first.")
+    # One goes on where the new ones begin.
+    expect(first.nth(50)).to_be_focused()
+    numbers = [int(text.replace(",", "")) for text in first.all_text_contents()]
+    assert numbers == list(range(newest, newest - 100, -1))
+    page.set_viewport_size({"width": 360, "height": 720})
+    assert sideways(page) == 0
+    assert not axe(page)
+    page.screenshot(path=shots / "audit-older-360.png")
+    while page.locator("#older").is_visible():
+        before = first.count()
+        page.get_by_role("button", name="Older entries").press("Enter")
+        expect(first.nth(before)).to_be_focused()
+    expect(page.locator("#count")).to_contain_text("there are no older ones")
+    assert first.last.inner_text() == "1"
+    page.get_by_label("At a time").select_option("200")
+    page.get_by_role("button", name="Show", exact=True).press("Enter")
+    expect(page.locator("#count")).to_contain_text("the newest first")
+    assert first.first.inner_text().replace(",", "") == str(newest)
 
 
 def test_dialogs(desk, shots, person):
@@ -152,6 +189,8 @@ def test_the_operating_point_is_moved_by_keyboard(desk):
     slider.focus()
     slider.press("ArrowRight")
     expect(page.locator("#fmr-told")).to_contain_text("1 in 100,000")
+    expect(page.locator("#fmr-told")).to_contain_text("turned away (FNMR)")
+    expect(page.locator("#curve figcaption")).to_contain_text("people turned away")
     page.get_by_label("Size of the gallery").press("End")
     expect(page.locator("#fpir-told")).to_contain_text("1,000,000 templates")
     page.get_by_role("link", name="Verify at this point").click()

@@ -15,6 +15,7 @@ def test_a_first_load_is_everything_alive_and_no_history(gallery):
     gallery.remove("Bob")
     changes = gallery.changes(0)
     assert (changes.full, changes.sequence, changes.encoder) == (True, 4, ENCODER)
+    assert changes.templates == 2
     assert set(changes.added) == set(ada.added)
     assert set(changes.persons) == {ada.person.id}
     assert changes.removed == ()
@@ -146,9 +147,14 @@ def test_a_backup_that_went_on_differently_is_noticed_though_it_is_as_long(path)
 def test_vectors_can_be_asked_for_and_those_gone_are_left_out(gallery):
     ada = gallery.enroll("Ada", [template(1), template(2)], encoder=ENCODER).added
     bob = gallery.enroll("Bob", [template(3)], encoder=ENCODER).added
+    eve = gallery.enroll("Eve", [template(4)], encoder=ENCODER)
     gallery.remove("Bob")
     found = gallery.vectors_of([*ada, *bob, "nobody's"])
     assert set(found) == set(ada)
     for key, n in zip(ada, (1, 2), strict=True):
         assert found[key].tobytes() == template(n).vector.tobytes()
-    assert gallery.vectors_of([]) == {}
+    owned = gallery.owned_vectors_of([*eve.added, *bob, *ada])
+    assert set(owned) == {*ada, *eve.added}
+    assert owned[eve.added[0]].person == eve.person.id
+    assert owned[ada[1]].vector.tobytes() == found[ada[1]].tobytes()
+    assert gallery.vectors_of([]) == gallery.owned_vectors_of([]) == {}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from visavis.gallery.search import kernel
 from visavis.gallery.search.codes import UNIT, quantise
 from visavis.gallery.search.identifiers import Identifiers, Keys
+from visavis.gallery.search.memory import zeros
 from visavis.models import products
 from visavis.models.products import IntegerProducts, lent_products
 
@@ -164,3 +165,17 @@ def test_every_row_of_a_key_is_found(seed, portions):
         if rng.random() < 0.3:
             many = sorted(keys.rows_of_many(asked, count))
             assert many == [(n, row) for n, rows in enumerate(truth) for row in rows]
+        halves, half = keys.halved(), written[:count, 0]
+        truth = [np.flatnonzero(half == high).tolist() for high in asked[:, 0]]
+        assert [sorted(halves.rows(pair, count)) for pair in asked.tolist()] == truth
+        assert np.array_equal(halves.pairs(np.arange(count))[:, 0], half)
+
+
+def test_memory_of_blocks_is_zero_at_first_and_ones_own():
+    one, other = zeros((1 << 16, 64), np.int8), zeros(3, np.uint64)
+    assert (one.shape, one.dtype, other.shape, other.dtype) == ((1 << 16, 64), np.int8, (3,), "u8")
+    assert not one.any()
+    assert not other.any()
+    one[:], other[:] = 7, 8
+    assert (one.min(), other.tolist()) == (7, [8, 8, 8])
+    assert zeros((5, 0), np.int8).shape == (5, 0)

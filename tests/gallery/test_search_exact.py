@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 
 from visavis.gallery import Changes, ExactSearcher, Hit
 from visavis.gallery.database.vectors import unit_rows
-from visavis.gallery.search import blocks, kernel, scan
+from visavis.gallery.records.changes import Owned
+from visavis.gallery.search import blocks, exact, kernel, scan
 from visavis.gallery.search import codes as codes_module
 from visavis.gallery.search.exact import nearest_first
+from visavis.gallery.search.identifiers import Identifiers
 
 from .given import ENCODER, some_vector
 
@@ -48,9 +51,15 @@ class Registry:
         told = (tuple(added), tuple(owners), vectors, tuple(removed))
         return Changes(since, self.sequence, mark, full, False, ENCODER, *told)
 
-    def vectors_of(self, ids):
+    def owned_vectors_of(self, ids):
         self.asked += len(ids)
-        return {each: self.vectors[each] for each in ids if each in self.vectors}
+        # Another thread may remove some meanwhile.
+        found = [(each, self.owners.get(each), self.vectors.get(each)) for each in ids]
+        return {
+            each: Owned(owner, vector)
+            for each, owner, vector in found
+            if owner is not None and vector is not None
+        }
 
     def nearest(self, probes, k):
         """Look at all, in float64."""
@@ -79,7 +88,7 @@ def kept(_):
 
 def fetched(registry):
     """Float32 vectors are asked for."""
-    return ExactSearcher(registry.vectors_of, keep=0)
+    return ExactSearcher(registry.owned_vectors_of, keep=0)
 
 
 @pytest.fixture
@@ -197,15 +206,61 @@ def test_codes_ids_and_no_more_are_kept_in_memory():
     told = registry.enrol(list(vectors), owners)
     searcher = fetched(registry)
     searcher.update(told)
-    assert searcher.bytes_held == 5000 * blocks.bytes_a_row(128, keep=False) <= 1.3 * 5000 * 128
-    roomy = ExactSearcher(registry.vectors_of, keep=5000 * 128 * 4)
+    assert searcher.bytes_held == 5000 * blocks.bytes_a_row(128, keep=False) <= 1.25 * 5000 * 128
+    roomy = ExactSearcher(registry.owned_vectors_of, keep=5000 * 128 * 4)
     roomy.update(told)
-    assert roomy.bytes_held == searcher.bytes_held + 5000 * 128 * 4
+    assert roomy.bytes_held == searcher.bytes_held + 5000 * (128 * 4 + 8)
     roomy.update(registry.enrol([vectors[0]], owners[:1]))  # one too many
     assert roomy.bytes_held == 5001 * blocks.bytes_a_row(128, keep=False)
     assert roomy.nearest(vectors[:3], 2) == registry.nearest(vectors[:3], 2)
     roomy.close()
     assert (roomy.bytes_held, len(roomy), roomy.sequence, roomy.mark) == (0, 0, 0, "")
+
+
+def test_vectors_that_will_be_too_many_are_not_kept_at_first_either():
+    registry, vectors, owners = crowd(100, 128)
+    told = registry.enrol(list(vectors), owners)
+    for coming, kept_bytes in ((101, 0), (100, 100 * (128 * 4 + 8))):
+        searcher = ExactSearcher(registry.owned_vectors_of, keep=100 * 128 * 4)
+        searcher.update(replace(told, templates=coming))
+        assert searcher.bytes_held == 100 * blocks.bytes_a_row(128, keep=False) + kept_bytes
+
+
+def test_a_search_goes_on_while_the_vectors_are_let_go_of(monkeypatch):
+    registry, vectors, owners = crowd(300, 16)
+    searcher = ExactSearcher(registry.owned_vectors_of, keep=300 * 16 * 4)
+    searcher.update(registry.enrol(list(vectors), owners))
+    before = registry.nearest(vectors[:2], 5)
+    look = exact.shortlists
+
+    def looking(*given):
+        found = look(*given)
+        if searcher._shelf._keeping:
+            searcher.update(registry.enrol([-vectors[0]], ["late"]))
+        return found
+
+    monkeypatch.setattr(exact, "shortlists", looking)
+    assert searcher.nearest(vectors[:2], 5) == before
+    assert registry.asked
+    assert searcher.nearest(vectors[:2], 5) == before
+
+
+@pytest.mark.parametrize("make", [kept, fetched])
+def test_people_of_whom_half_an_id_is_alike_stay_two(make):
+    one = "0123456789abcdef0123456789abcdef"
+    names = Identifiers()
+    ((high, _),) = names.pack([one]).tolist()
+    twin = names.name(high, 1)
+    assert twin != one
+    registry = Registry()
+    searcher = make(registry)
+    vectors = around(registry.rng, np.eye(8)[0], 0.5, 40)
+    owners = [one, twin, "other", one] * 10
+    searcher.update(registry.enrol(list(vectors), owners))
+    for k in (1, 2):
+        assert searcher.nearest(vectors, k) == registry.nearest(vectors, k)
+    assert {hit.person for hits in searcher.nearest(vectors, 2) for hit in hits} == set(owners)
+    assert searcher.people == (3 if make is kept else 2)
 
 
 def test_what_is_removed_bit_by_bit_gives_its_memory_back():

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from starlette.testclient import TestClient
 
-from visavis.errors import ServiceUnprotected, TooManyRequests
-from visavis.gallery import Gallery
+from visavis.errors import IdempotencyConflict, ServiceUnprotected, TooManyRequests
+from visavis.gallery import Gallery, access
+from visavis.gallery.access import DoneRequest
+from visavis.gallery.database import processes
+from visavis.gallery.trail.audit_log import AuditLog
 from visavis.service.app import create
 from visavis.service.config import ServiceConfig
 from visavis.service.limiting import RateLimit
@@ -124,6 +129,31 @@ def test_a_session_s_cookie_is_out_of_reach_of_scripts_and_other_sites(desk):
     assert "HttpOnly" in desk.cookie
     assert "SameSite=strict" in desk.cookie
     assert "Path=/" in desk.cookie
+
+
+def test_by_https_the_cookie_is_this_host_s_alone_and_browsers_come_by_https_only(served, settings):
+    config = ServiceConfig((str(served.gallery),), threads=1, proxied=True)
+    with TestClient(create(config, settings), base_url="https://localhost") as client:
+        answer = client.post("/v1/session", json={"key": served.keys["admin"]})
+        name, _, rest = answer.headers["set-cookie"].partition("=")
+        assert name == "__Host-visavis_session"
+        said = set(rest.split("; ")[1:])
+        assert said == {"HttpOnly", "Path=/", "SameSite=strict", "Secure"}, "and no Domain"
+        for address in ("/", "/health", "/v1/people", "/nowhere"):
+            told = client.get(address).headers["strict-transport-security"]
+            assert told == "max-age=31536000"
+        assert client.get("/v1/people").status_code == 200
+        gone = client.delete("/v1/session", headers={"X-CSRF-Token": answer.json()["csrf"]})
+        # Said otherwise, a browser would keep it.
+        assert {"Path=/", "Secure"} <= set(gone.headers["set-cookie"].split("; ")[1:])
+        planted = {"Cookie": f"visavis_session={rest.partition(';')[0]}"}
+        assert client.get("/v1/people", headers=planted).status_code == 401
+
+
+def test_without_https_nothing_promises_it(served, desk):
+    assert desk.cookie.startswith("visavis_session=")
+    assert "Secure" not in desk.cookie
+    assert "strict-transport-security" not in served.client.get("/").headers
 
 
 def test_a_session_changes_nothing_without_the_page_s_token(desk):
@@ -320,3 +350,134 @@ def test_a_rate_is_kept_and_refills():
     limit.take("a")
     with pytest.raises(TooManyRequests):
         limit.take("a")
+
+
+# Requests that are repeated
+
+
+@pytest.fixture
+def gallery(tmp_path, settings):
+    with Gallery.open(tmp_path / "people.db", keys=settings.keys) as opened:
+        yield opened
+
+
+@pytest.fixture
+def worker():
+    """A process, and how it is named while it lives."""
+    process = subprocess.Popen(["sleep", "60"])
+    here = processes.this_process().rsplit(":", 2)[0]
+    yield process, f"{here}:{process.pid}:{processes._stat(process.pid)[processes._BEGAN]}"
+    process.kill()
+    process.wait()
+
+
+def claimed(gallery, monkeypatch, by: str) -> bool:
+    """Tell whether a request that somebody claimed may be claimed anew."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(access, "this_process", lambda: by)
+        assert gallery.access.claim("k", "visit-1", "digest") is None
+    try:
+        return gallery.access.claim("k", "visit-1", "digest") is None
+    except IdempotencyConflict:
+        return False
+
+
+def test_a_claim_of_a_worker_that_died_is_free_at_once(gallery, worker, monkeypatch):
+    process, name = worker
+    assert not claimed(gallery, monkeypatch, name), "it is at work"
+    gallery.access.settle("k", "visit-1", None)
+    process.kill()
+    process.wait()
+    assert claimed(gallery, monkeypatch, name)
+    gallery.access.settle("k", "visit-1", DoneRequest(201, {"added": 1}))
+    assert gallery.access.claim("k", "visit-1", "digest").answer == {"added": 1}
+
+
+def test_a_worker_that_nobody_has_buried_is_dead_too(gallery, worker, monkeypatch):
+    process, name = worker
+    process.kill()
+    until = time.monotonic() + 10
+    while processes._stat(process.pid)[0] != "Z":
+        assert time.monotonic() < until
+    assert claimed(gallery, monkeypatch, name)
+
+
+def test_another_process_of_the_same_number_does_not_keep_a_claim(gallery, worker, monkeypatch):
+    _, name = worker
+    assert claimed(gallery, monkeypatch, f"{name}0")
+
+
+@pytest.mark.parametrize("changed", [("pid:[", "pid:[9"), ("-", "f-"), ("", "")])
+def test_a_process_of_another_machine_or_container_is_given_two_minutes(
+    gallery, worker, monkeypatch, changed
+):
+    process, name = worker
+    process.kill()
+    process.wait()
+    other = name.replace(*changed) if changed[0] else ""
+    assert not claimed(gallery, monkeypatch, other)
+
+
+# The audit log
+
+
+def test_older_entries_are_a_page_further(gallery, settings, tmp_path):
+    key = gallery.access.make_key("k", ["admin"])[1]
+    for number in range(7):
+        gallery.audit.record("backup", f"{number % 2:032x}", number=number)
+    config = ServiceConfig((str(tmp_path / "people.db"),), threads=1)
+    with TestClient(create(config, settings)) as client:
+
+        def pages(**more):
+            before, found = None, []
+            while True:
+                params = {"newest": 3, **more, **({"before": before} if before else {})}
+                page = client.get(
+                    "/v1/audit", params=params, headers={"Authorization": f"Bearer {key}"}
+                ).json()
+                found.append([entry["seq"] for entry in page["entries"]])
+                before = page["next"]
+                if before is None:
+                    return found
+
+        numbers = [entry.seq for entry in gallery.audit.entries()]
+        shown = pages()
+        assert [len(page) for page in shown[:-1]] == [3] * (len(shown) - 1)
+        assert [seq for page in reversed(shown) for seq in page] == numbers
+        odd = [len(page) for page in pages(person=f"{1:032x}")]
+        assert odd == [3], "as many as a page holds, and none after it"
+        assert [len(page) for page in pages(person=f"{0:032x}")] == [3, 1]
+        for wrong in ("0", "-1", "x", str(1 << 63)):
+            refused = client.get(
+                f"/v1/audit?before={wrong}", headers={"Authorization": f"Bearer {key}"}
+            )
+            assert refused.status_code == 422
+
+
+def test_one_search_of_the_whole_gallery_goes_on_at_a_time_and_keeps_nobody_else(
+    served, monkeypatch
+):
+    begun, may_end, verify = threading.Event(), threading.Event(), AuditLog.verify
+
+    def slow(log, anchor=None):
+        begun.set()
+        may_end.wait(20)
+        return verify(log, anchor)
+
+    monkeypatch.setattr(AuditLog, "verify", slow)
+    first = []
+    asking = threading.Thread(
+        target=lambda: first.append(served.ask("admin", "GET", "/v1/audit/verify"))
+    )
+    asking.start()
+    assert begun.wait(20)
+    for address in ("/v1/audit/verify", f"/v1/people/{'0' * 32}/erasure"):
+        busy = served.ask("admin", "GET", address)
+        assert (busy.status_code, busy.json()["error"]["code"]) == (503, "busy")
+        assert int(busy.headers["retry-after"]) >= 1
+    assert served.client.app.state.service.work.admitted == 0
+    assert served.ask("admin", "GET", "/v1/audit").status_code == 200
+    may_end.set()
+    asking.join()
+    assert first[0].json()["intact"]
+    assert served.ask("admin", "GET", "/v1/audit/verify").status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
 import time
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from starlette.websockets import WebSocketDisconnect
 from visitors import CAMERA, ENROLLED, STRANGER, empty, jpeg, live, on_paper, performer
 
 from visavis.engine import Engine, EngineConfig
+from visavis.engine.door import Door, Outcome
 from visavis.errors import GalleryFull
 from visavis.gallery import Gallery
 from visavis.liveness import challenge as challenges
@@ -23,6 +25,7 @@ from visavis.service import live as sockets
 from visavis.service import live_challenge
 from visavis.service.app import create
 from visavis.service.config import ServiceConfig, ServiceLimits
+from visavis.service.limiting import CHALLENGES
 from visavis.service.live import converse
 from visavis.service.live_line import DEFAULT_LINE
 from visavis.settings import Settings
@@ -455,12 +458,18 @@ def test_a_question_before_the_verdict_is_no_frame(client, bearer):
         assert tablet.send(empty())["phrase"] == "show your face to the camera"
 
 
-def test_whoever_leaves_challenges_until_one_fits_has_to_wait(base, bearer):
-    with TestClient(create(base, Settings.read({}))) as client:
-        for _ in range(live_challenge.FAILURES.failures):
-            with client.websocket_connect("/v1/challenge", headers=bearer) as socket:
+def test_whoever_leaves_challenges_until_one_fits_has_to_wait_at_every_worker(base, keys):
+    with Gallery.open(keys[0]) as gallery:
+        _, secret = gallery.access.make_key("impatient", ["identify"])
+    headers = {"Authorization": f"Bearer {secret}"}
+    app = create(base, Settings.read({})), create(base, Settings.read({}))
+    with TestClient(app[0]) as one, TestClient(app[1]) as other:
+        for number in range(CHALLENGES.failures):
+            client = (one, other)[number % 2]
+            with client.websocket_connect("/v1/challenge", headers=headers) as socket:
                 assert "nonce" in Tablet(socket).hear()
-        assert code_of(client, "/v1/challenge", bearer) == (4429, "too_many_attempts")
+        for client in (one, other):
+            assert code_of(client, "/v1/challenge", headers) == (4429, "too_many_attempts")
 
 
 # The page
@@ -504,6 +513,90 @@ def test_a_decision_that_cannot_be_written_opens_nothing(base, bearer, ada, gate
             shown = tablet.send(ada[0])
         assert (shown["state"], shown["name"]) == ("closed", None)
     assert not gate.came
+
+
+class SlowDoor(Door):
+    """Lets Ada in at its first frame, as slowly as a test wants."""
+
+    before, after = threading.Event(), threading.Event()
+
+    def update(self, frame, timestamp):
+        if self._decision is not None:
+            return super().update(frame, timestamp)
+        self.before.wait(20)
+        view = self._decide(Outcome.OPEN, self._engine.gallery.person("Ada"), timestamp)
+        self.after.wait(20)
+        return view
+
+
+@pytest.fixture
+def slow(base, gate, monkeypatch):
+    """A service with a slow door and little patience."""
+    monkeypatch.setattr(SlowDoor, "before", threading.Event())
+    monkeypatch.setattr(SlowDoor, "after", threading.Event())
+    monkeypatch.setattr(sockets, "Door", SlowDoor)
+    config = replace(base, webhook=gate.url, limits=ServiceLimits(patience=0.5))
+    with TestClient(create(config, Settings.read({}), secret=SECRET)) as client:
+        yield client
+        SlowDoor.before.set()
+        SlowDoor.after.set()
+
+
+def at_rest(client) -> None:
+    """Wait until no thread is at work any more."""
+    until = time.monotonic() + 10
+    while client.app.state.service.work._inside:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_frame_that_was_given_up_opens_nothing_any_more(slow, bearer, gate):
+    before = len(entries(slow, "door"))
+    with slow.websocket_connect("/v1/door", headers=bearer) as socket:
+        tablet = Tablet(socket)
+        assert tablet.send(empty())["error"]["code"] == "busy"
+        SlowDoor.before.set()
+        SlowDoor.after.set()
+        at_rest(slow)
+        shown = tablet.send(empty())
+    assert (shown["state"], shown["name"]) == ("closed", None)
+    assert len(entries(slow, "door")) == before, "nothing says that it opened"
+    assert not gate.came
+
+
+def test_a_gate_hears_once_of_a_decision_whose_frame_was_given_up_after_it(slow, bearer, gate):
+    before = len(entries(slow, "door"))
+    SlowDoor.before.set()
+    with slow.websocket_connect("/v1/door", headers=bearer) as socket:
+        tablet = Tablet(socket)
+        assert tablet.send(empty())["error"]["code"] == "busy"
+        SlowDoor.after.set()
+        at_rest(slow)
+        shown = [tablet.send(empty()) for _ in range(3)]
+    assert {(each["state"], each["name"]) for each in shown} == {("open", "Ada")}
+    (written,) = entries(slow, "door")[before:]
+    until = time.monotonic() + 10
+    while not gate.opened and time.monotonic() < until:
+        time.sleep(0.01)
+    assert [each["id"] for each in gate.opened] == [written.details["decision"]]
+    assert written.details["outcome"] == "open"
+
+
+def test_a_service_that_stops_still_tells_the_gate_what_was_decided(
+    base, bearer, gate, monkeypatch
+):
+    monkeypatch.setattr(SlowDoor, "before", threading.Event())
+    monkeypatch.setattr(SlowDoor, "after", threading.Event())
+    monkeypatch.setattr(sockets, "Door", SlowDoor)
+    SlowDoor.before.set()
+    config = replace(base, webhook=gate.url, limits=ServiceLimits(patience=0.5))
+    with (
+        TestClient(create(config, Settings.read({}), secret=SECRET)) as client,
+        client.websocket_connect("/v1/door", headers=bearer) as socket,
+    ):
+        assert Tablet(socket).send(empty())["error"]["code"] == "busy"
+        threading.Timer(0.5, SlowDoor.after.set).start()
+    assert len(gate.opened) == 1
 
 
 def test_a_fault_of_ours_shows_nothing_internal(client, bearer, ada, monkeypatch):

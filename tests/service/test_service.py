@@ -152,6 +152,10 @@ def test_liveness_and_faces_are_told(served, picture):
 def test_operating_points_follow_the_gallery_s_size(served):
     small = served.ask("read", "GET", "/v1/operating-points?gallery_size=10").json()
     large = served.ask("read", "GET", "/v1/operating-points?gallery_size=100000").json()
+    assert small["mated"] > 1000
+    assert 0 < small["misses"][0]["fnmr"] < small["misses"][-1]["fnmr"] < 1
+    assert large["identification"][0]["fnmr"] > small["identification"][0]["fnmr"] > 0
+    assert large["identification"][-1]["fnmr"] is None, "nobody measured so strict a tau"
     assert small["verification"] == large["verification"]
     for few, many in zip(small["identification"], large["identification"], strict=True):
         assert few["fpir"] == many["fpir"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import io
@@ -15,13 +16,26 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import uvicorn
 from PIL import Image
+from uvicorn.server import ServerState
 
 from visavis.gallery import Gallery
+from visavis.service import live
 from visavis.service.app import create
 from visavis.service.config import ServiceConfig, ServiceLimits
+from visavis.service.protocols import (
+    LARGEST,
+    MOST_ASKED,
+    MOST_PIECES,
+    MOST_WAITING,
+    OPTIONS,
+    PATIENCE,
+    Camera,
+    Http,
+)
 
 FORM = "multipart/form-data; boundary=b"
 PICTURES = ("/v1/identify", "/v1/faces")
@@ -248,7 +262,7 @@ class Running(uvicorn.Server):
     def __init__(self, app):
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
-        super().__init__(uvicorn.Config(app, log_config=None, access_log=False))
+        super().__init__(uvicorn.Config(app, **OPTIONS))
 
     def __enter__(self):
         self.thread = threading.Thread(target=self.run, kwargs={"sockets": [self.socket]})
@@ -359,3 +373,211 @@ def test_a_client_that_leaves_takes_nothing_along(hasty, portrait):
         time.sleep(0.1)
     answer = hasty.raw(head(hasty, len(body)) + body)
     assert b" 200 " in answer.split(b"\r\n")[0]
+
+
+# Connections that are held, see `visavis.service.protocols`
+
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+LAST = GET + b"Connection: close\r\n\r\n"
+
+
+def heard(line) -> bytes:
+    """Give the whole of a small answer."""
+    answer = line.recv(65536)
+    while b"\r\n\r\n" not in answer:
+        answer += line.recv(65536)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    while len(body) < length:
+        body += line.recv(65536)
+    return answer
+
+
+def held(server, *begin: bytes, drip: bytes = b"", pause: float = 0.2) -> float:
+    """Send what begins a connection, then something again and again; gives how long it was kept.
+
+    Seconds since the last answer to it.
+    """
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        for part in begin:
+            line.sendall(part)
+            if part.endswith(b"\r\n\r\n"):
+                assert heard(line)
+        since = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < since + 4:
+                if select.select([line], [], [], pause)[0]:
+                    assert not line.recv(65536)
+                    break
+                line.sendall(drip)
+        return time.monotonic() - since
+
+
+REFUSED = b"POST /v1/identify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+HELD = {
+    "nothing": ((), b""),
+    "empty lines": ((), b"\r\n"),
+    "a head": ((GET,), b"X: y\r\n"),
+    "a header": ((GET + b"X: ",), b"y"),
+    "a second head": ((GET + b"\r\n", GET), b"X: y\r\n"),
+    "a body that was refused": ((REFUSED,), b"{"),
+    "a body after which it goes on": ((REFUSED, bytes(99_990)), b"{"),
+}
+
+
+def test_nobody_holds_a_connection_by_sending_slowly(hasty):
+    kept: dict[str, float] = {}
+
+    def hold(name: str) -> None:
+        begin, drip = HELD[name]
+        kept[name] = held(hasty, *begin, drip=drip)
+
+    crowd = [threading.Thread(target=hold, args=(name,)) for name in HELD]
+    for each in crowd:
+        each.start()
+    for each in crowd:
+        each.join()
+    assert kept.keys() == HELD.keys()
+    assert {name: seconds for name, seconds in kept.items() if not 0.7 < seconds < 3} == {}
+
+
+def test_a_connection_may_be_idle_between_requests_as_before(hasty):
+    with socket.create_connection(("127.0.0.1", hasty.port), timeout=20) as line:
+        for pause in (0.0, 1.5, 0.0):  # longer than a head may take
+            time.sleep(pause)
+            line.sendall(GET + b"\r\n")
+            assert b" 200 " in heard(line).split(b"\r\n")[0]
+
+
+def test_a_head_has_an_end(hasty):
+    answer = hasty.raw(GET, *[b"X: " + b"y" * 30_000 + b"\r\n"] * 5, b"\r\n", pause=0.05)
+    assert answer == b""
+    fits = b"X: " + b"y" * 30_000 + b"\r\nConnection: close\r\n\r\n"
+    assert b" 200 " in hasty.raw(GET, fits).split(b"\r\n")[0]
+
+
+def test_who_takes_no_answers_is_let_go(hasty):
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.connect(("127.0.0.1", hasty.port))
+        with contextlib.suppress(ConnectionError):
+            for _ in range(150):
+                line.sendall(b"GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                time.sleep(0.005)
+        reset = select.poll()
+        reset.register(line, 0)
+        assert reset.poll(6000), "its connection is kept"
+
+
+@pytest.mark.parametrize("kind", [Http, Camera])
+def test_what_is_not_taken_is_broken_off_and_what_is_taken_late_is_not(kind):
+    class Line(asyncio.Transport):
+        aborted, high = False, 1 << 16
+
+        def set_write_buffer_limits(self, high):
+            self.high = high
+
+        def abort(self):
+            self.aborted = True
+
+    async def story(*, taken: bool) -> bool:
+        state = {PATIENCE: 0.05}
+        protocol, line = kind(uvicorn.Config(None, **OPTIONS), ServerState(), state), Line()
+        protocol.connection_made(line)
+        protocol.pause_writing()
+        if taken:
+            protocol.resume_writing()
+        await asyncio.sleep(0.15)
+        assert line.high == 0 or kind is Camera, "a camera's line was a request first"
+        return line.aborted
+
+    assert asyncio.run(story(taken=False))
+    assert not asyncio.run(story(taken=True))
+
+
+def test_who_asks_without_waiting_may_ask_so_often(hasty):
+    assert hasty.raw((GET + b"\r\n") * MOST_ASKED + LAST).count(b" 200 OK") == MOST_ASKED + 1
+    assert hasty.raw((GET + b"\r\n") * 5000 + LAST).count(b" 200 OK") <= 1
+
+
+# Floods of frames
+
+UPGRADE = (
+    b"GET /v1/door HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Extensions: permessage-deflate\r\nAuthorization: Bearer "
+)
+JPEG = struct.pack("<d", 1.0) + b"\xff\xd8\xff\xe0"
+BINARY, FIN = 2, 128
+
+
+def framed(content: bytes, first: int = FIN | BINARY) -> bytes:
+    """A client's frame; its mask of zeros changes nothing."""
+    return struct.pack(">BBQ", first, 128 | 127, len(content)) + bytes(4) + content
+
+
+@contextlib.contextmanager
+def camera(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        line.sendall(UPGRADE + server.key.encode() + b"\r\n\r\n")
+        answer = line.recv(65536)
+        assert b" 101 " in answer.split(b"\r\n")[0]
+        assert b"deflate" not in answer, "a few bytes would become millions"
+        yield line
+
+
+def close_code(line) -> int:
+    said = b""
+    with contextlib.suppress(ConnectionError):
+        while chunk := line.recv(65536):
+            said += chunk
+    at = said.rindex(b"\x88")
+    return struct.unpack(">H", said[at + 2 : at + 4])[0]
+
+
+@pytest.fixture
+def busy_door(monkeypatch):
+    """A door that looks at its first frame for as long as the test lasts."""
+    over = threading.Event()
+
+    def look(post, frame, chance):
+        over.wait(20)
+        raise RuntimeError
+
+    monkeypatch.setattr(live.Post, "look", look)
+    yield
+    over.set()
+
+
+def test_a_flood_of_frames_waits_at_the_sender(hasty, busy_door):
+    frame, process = framed(JPEG + bytes((2 << 20) - 12)), psutil.Process()
+    with camera(hasty) as line:
+        before, sent, until = process.memory_info().rss, 0, time.monotonic() + 0.8
+        line.setblocking(False)
+        while time.monotonic() < until:
+            if select.select([], [line], [], 0.05)[1]:
+                sent += line.send(frame[sent % len(frame) :])
+        grown = process.memory_info().rss - before
+    # Two frames and what the kernel holds of a connection.
+    assert 4 << 20 < sent < 24 << 20
+    assert grown < 24 << 20
+
+
+def test_a_flood_of_tiny_messages_ends_the_line(hasty, busy_door):
+    with camera(hasty) as line:
+        line.sendall(framed(JPEG))
+        time.sleep(0.2)  # it is being looked at
+        line.sendall(framed(b"") * (20 * MOST_WAITING))
+        assert close_code(line) == 1008
+
+
+def test_a_message_in_endless_pieces_ends_the_line(hasty):
+    with camera(hasty) as line:
+        line.sendall(framed(b"", BINARY) + framed(b"", 0) * (2 * MOST_PIECES))
+        assert close_code(line) == 1008
+
+
+def test_a_message_larger_than_any_frame_ends_the_line(hasty):
+    with camera(hasty) as line:
+        line.sendall(struct.pack(">BBQ", FIN | BINARY, 128 | 127, LARGEST + 1) + bytes(4))
+        assert close_code(line) == 1009

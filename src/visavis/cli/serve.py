@@ -92,7 +92,9 @@ def serve(
         import uvicorn  # noqa: PLC0415
 
         from visavis.service import app as service  # noqa: PLC0415
+        from visavis.service import log  # noqa: PLC0415
         from visavis.service.config import ServiceConfig, ServiceLimits  # noqa: PLC0415
+        from visavis.service.protocols import OPTIONS  # noqa: PLC0415
     except ModuleNotFoundError as absent:
         raise MissingExtra(
             f"the service needs {absent.name}: pip install 'visavis[serve]'"
@@ -108,6 +110,7 @@ def serve(
     for gallery in config.galleries:
         if "://" not in gallery:
             Path(gallery).parent.mkdir(parents=True, exist_ok=True)
+    log.begin()
     # What cannot be opened is said now, in one line, and not by every worker.
     service.close_houses(service.open_houses(config, told_settings, 1))
     os.environ[service.TOLD] = config.as_json()
@@ -116,7 +119,10 @@ def serve(
     url = f"{scheme}://{shown}:{config.port}"
     if as_json:
         print_json({"url": url, "workers": config.workers, "open": config.open})
-    click.echo(f"visavis answers on {url}; Ctrl-C stops it", err=True)
+    if sys.stderr.isatty():
+        click.echo(f"visavis answers on {url}; Ctrl-C stops it", err=True)
+    else:
+        log.say("listening", url=url, workers=config.workers)
     # uvicorn raises the signal that stopped it once more when all is answered: that is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="visavis-metrics-") as counts:
@@ -131,12 +137,8 @@ def serve(
             ssl_certfile=config.tls_certificate or None,
             ssl_keyfile=config.tls_key or None,
             proxy_headers=config.proxied,
-            access_log=False,
-            server_header=False,
-            log_config=None,
             timeout_graceful_shutdown=30,
-            h11_max_incomplete_event_size=1 << 16,
-            ws_max_size=4 << 20,
+            **OPTIONS,
         )
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import delete, insert, select, update
 from visavis.errors import ApiKeyUnknown, GalleryError, IdempotencyConflict, InputRefused
 
 from .database import tables
+from .database.processes import has_died, this_process
 from .database.times import now, spelled, when
 from .trail.audit import Deed
 
@@ -42,7 +43,7 @@ _SESSION = timedelta(hours=12)
 _REMEMBERED = timedelta(days=1)
 """For so long a request may be repeated without being done twice."""
 _STALE = timedelta(minutes=2)
-"""Who has worked on a request for longer is taken to have died; it may be done again."""
+"""Who has worked on a request for longer, elsewhere, is taken to have died; it is done again."""
 _LONGEST_NAME = 100
 
 
@@ -286,6 +287,7 @@ class Access:
         ------
         IdempotencyConflict
             When that token named another request, or another process works on it at this moment.
+            One that died on this machine is known to; one elsewhere is given two minutes.
         """
         done = tables.done_request
         mine = (done.c.key == key) & (done.c.token == token)
@@ -297,13 +299,16 @@ class Access:
                 raise IdempotencyConflict("this Idempotency-Key was used for another request")
             if row is not None and row.status is not None:
                 return DoneRequest(row.status, json.loads(row.answer))
-            if row is not None and row.at > spelled(at - _STALE):
+            # While it is worked on, the answer's place holds who does.
+            recent = row is not None and row.at > spelled(at - _STALE)
+            if row is not None and recent and not has_died(row.answer or ""):
                 raise IdempotencyConflict(
                     "the same request is worked on at this moment, or was broken off less than "
                     "two minutes ago; ask again"
                 )
             db.execute(delete(done).where(mine))
-            db.execute(insert(done).values(key=key, token=token, digest=digest, at=spelled(at)))
+            claim = {"digest": digest, "answer": this_process(), "at": spelled(at)}
+            db.execute(insert(done).values(key=key, token=token, **claim))
         return None
 
     def settle(self, key: str, token: str, done: DoneRequest | None) -> None:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from visavis.values import Consent
 
     from .records.arrivals import Recheck
+    from .records.changes import Owned
     from .records.copies import Copy
     from .records.people import NewTemplate
     from .secrets.protection import MasterKey
@@ -482,7 +483,7 @@ class Gallery:
             encoder, _ = _bound(db)
             rows = db.execute(query).all()
             opened = self._vault.open(db, Kind.TEMPLATE, [Sealed(*row[:4]) for row in rows])
-        vectors = unpacked(opened, len(rows), where)
+        vectors = unpacked(opened, where)
         return [
             Template(
                 TemplateId(row.id),
@@ -568,7 +569,11 @@ class Gallery:
 
     def vectors_of(self, ids: Sequence[TemplateId]) -> dict[TemplateId, NDArray[np.float32]]:
         """Vectors (D,) float32 of those of the templates that live, in no particular order."""
-        found: dict[TemplateId, NDArray[np.float32]] = {}
+        return {key: owned.vector for key, owned in self.owned_vectors_of(ids).items()}
+
+    def owned_vectors_of(self, ids: Sequence[TemplateId]) -> dict[TemplateId, Owned]:
+        """Vectors of those of the templates that live, and whose they are."""
+        found: dict[TemplateId, Owned] = {}
         with self._store.read() as db:
             for some in people.in_portions(ids):
                 found |= read_vectors(db, [TemplateId(key) for key in some], self._vault)

@@ -215,6 +215,7 @@ class PointAnswer(BaseModel):
 
     fmr: float
     fmr_upper: float
+    fnmr: float | None
     tau: float
     extrapolated: bool
 
@@ -223,6 +224,7 @@ class IdentificationPoint(BaseModel):
     """What a false positive identification rate takes, at a gallery's size."""
 
     fpir: float
+    fnmr: float | None
     tau: float
     extrapolated: bool
 
@@ -231,6 +233,15 @@ class CurvePoint(BaseModel):
     """A measured point, with its 95 % interval."""
 
     fmr: float
+    tau: float
+    lower: float
+    upper: float
+
+
+class MissedPoint(BaseModel):
+    """What a tau turns away of those who are whom they claim to be, with its 95 % interval."""
+
+    fnmr: float
     tau: float
     lower: float
     upper: float
@@ -248,6 +259,8 @@ class PointsAnswer(Answer):
     verification: list[PointAnswer]
     identification: list[IdentificationPoint]
     curve: list[CurvePoint]
+    mated: int
+    misses: list[MissedPoint]
 
 
 class GalleryAnswer(Answer):
@@ -266,9 +279,10 @@ class GalleryAnswer(Answer):
 
 
 class AuditEntries(Answer):
-    """Entries of the audit log, the oldest first."""
+    """Entries of the audit log, the oldest first; ``next`` is what to ask for before them."""
 
     entries: list[dict[str, Any]]
+    next: int | None
 
 
 class AuditVerified(Answer):

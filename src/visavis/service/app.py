@@ -21,11 +21,13 @@ from visavis.gallery.access import Role
 from visavis.service import answers, live, log, pages
 from visavis.service.config import ServiceConfig
 from visavis.service.ledger import Ledger
-from visavis.service.limiting import CallersAttempts, LockOut, RateLimit
+from visavis.service.limiting import CHALLENGES, CallersAttempts, LockOut, RateLimit
 from visavis.service.metrics import Metrics
 from visavis.service.middleware import Around, log_refusal
+from visavis.service.protocols import PATIENCE
 from visavis.service.refusals import REFUSALS, in_words, refusal, spelt
 from visavis.service.routes import decide, desk, people
+from visavis.service.searches import Searches
 from visavis.service.state import House, State, require_keys, state_of
 from visavis.service.webhook import Webhook, WebhookConfig
 from visavis.service.who import Caller, Doorkeeper, needs
@@ -40,6 +42,8 @@ TOLD = "VISAVIS_SERVICE"
 """How worker processes are told the configuration."""
 SECRET = "VISAVIS_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
 _READ = needs(Role.READ)
+_SEARCH = 3
+"""So many times longer than for anything else one waits for a search of the whole gallery."""
 
 
 def create(config: ServiceConfig, settings: Settings, *, secret: str = "") -> FastAPI:
@@ -132,8 +136,8 @@ def open_houses(config: ServiceConfig, settings: Settings, threads: int) -> list
             lockout = LockOut(engine.gallery)
             attempts = CallersAttempts(lockout)
             engine.alive.attempts = attempts
-            ledger = Ledger(engine.gallery)
-            houses.append(House(_name(gallery), engine, ledger, lockout, attempts))
+            ledger, challenges = Ledger(engine.gallery), LockOut(engine.gallery, CHALLENGES)
+            houses.append(House(_name(gallery), engine, ledger, lockout, challenges, attempts))
         require_keys(config, houses)
     except BaseException:
         close_houses(houses)
@@ -150,25 +154,27 @@ def close_houses(houses: list[House]) -> None:
 
 def _lifespan(config: ServiceConfig, settings: Settings, secret: str) -> Any:  # noqa: ANN401
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def life(app: FastAPI) -> AsyncIterator[dict[str, float]]:
         threads = config.threads or os.cpu_count() or 1
         houses = await asyncio.to_thread(open_houses, config, settings, threads)
         work = Work(threads, config.limits.queue, config.limits.patience)
+        searches = Searches(_SEARCH * config.limits.patience)
         webhook = (
             Webhook(WebhookConfig(config.webhook), secret.encode()) if config.webhook else None
         )
         rates = RateLimit(config.limits.rate)
-        state = State(config, houses, work, rates, Metrics(work), webhook)
+        state = State(config, houses, work, searches, rates, Metrics(work), webhook)
         app.state.service = state
         log.say("started", galleries=len(houses), threads=threads, open=config.open)
         try:
-            yield
+            yield {PATIENCE: config.limits.patience}
         finally:
             state.stopping.set()
-            work.refuse()
+            # A door that decided in one of these threads still has its gate told.
+            await asyncio.to_thread(work.close)
             if webhook is not None:
                 await webhook.close()
-            await asyncio.to_thread(work.close)
+            await asyncio.to_thread(searches.close)
             await asyncio.to_thread(close_houses, houses)
             log.say("stopped")
 

@@ -122,6 +122,15 @@ class ServiceConfig:
         """True when browsers reach it by https."""
         return bool(self.tls_certificate) or self.proxied
 
+    @property
+    def cookie(self) -> str:
+        """The session cookie's name.
+
+        With this prefix a browser takes it from this very host alone: neither a neighbour under the
+        same domain nor somebody on the way who answers for http:// can plant one of theirs.
+        """
+        return "__Host-visavis_session" if self.secure else "visavis_session"
+
     def as_json(self) -> str:
         """Give what `from_json` reads."""
         return json.dumps(asdict(self))

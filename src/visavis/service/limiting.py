@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from visavis.gallery import Gallery
 _MOST = 10_000
+CHALLENGES = AttemptLimits(failures=20, within=600, wait=300)
+"""A key's challenges alone: whoever holds a recording and leaves whenever the challenge is another
+one finds, sooner or later, the one that fits."""
 
 
 class RateLimit:

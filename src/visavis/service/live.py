@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
@@ -14,11 +14,10 @@ from starlette.requests import Request  # noqa: TC002
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from visavis.engine.door import Door, DoorConfig
-from visavis.errors import Forbidden, TooManyRequests, VisavisError
+from visavis.errors import Forbidden, ServiceBusy, TooManyRequests, VisavisError
 from visavis.gallery.access import Role
-from visavis.liveness.attempts import Attempts
 from visavis.liveness.policy import Policy
-from visavis.service.live_challenge import FAILURES, Dialogue
+from visavis.service.live_challenge import Dialogue
 from visavis.service.live_line import DEFAULT_LINE, Ended, Line
 from visavis.service.log import say
 from visavis.service.middleware import from_elsewhere
@@ -56,10 +55,7 @@ async def door(websocket: WebSocket) -> None:
 @router.websocket("/v1/challenge")
 async def challenge(websocket: WebSocket) -> None:
     """Frames against a challenge, then one question about whoever answered it."""
-    shared = websocket.app.state
-    if not hasattr(shared, "challenges_failed"):
-        shared.challenges_failed = Attempts(FAILURES)
-    await converse(websocket, Role.IDENTIFY, partial(_challenged, shared.challenges_failed))
+    await converse(websocket, Role.IDENTIFY, _challenged)
 
 
 async def converse(
@@ -129,24 +125,41 @@ async def _at_the_door(line: Line) -> None:
     post = Post(line)
     try:
         async for frame in line.frames():
+            chance = Chance()
             try:
-                view = await line.work(post.look, frame)
+                view = await line.work(post.look, frame, chance)
             except VisavisError as refused:
                 await line.refuse(refused)
                 continue
-            if view.decided is not None:
-                post.announce(view.decided)
+            finally:
+                chance.take()
             await line.say(view_json(view))
     finally:
         await line.last(post.close)
 
 
-async def _challenged(failed: Attempts, line: Line) -> None:
-    dialogue = Dialogue(line, failed)
+async def _challenged(line: Line) -> None:
+    dialogue = await line.work(Dialogue, line)
     try:
         await dialogue.run()
     finally:
         await line.last(dialogue.close)
+
+
+class Chance:
+    """Of a frame to open the door: taken once, by the door or by whoever gave the frame up.
+
+    A frame that is not answered in time is given up, and its thread goes on with it. Whoever stood
+    there may have left by the time it decides, so then it must not open; but what it decided before
+    is in the log, and the gate has to hear of it.
+    """
+
+    def __init__(self) -> None:
+        self._taken = threading.Lock()
+
+    def take(self) -> bool:
+        """Take it; False when it was taken before."""
+        return self._taken.acquire(blocking=False)
 
 
 class Post:
@@ -155,7 +168,9 @@ class Post:
     def __init__(self, line: Line) -> None:
         self._line, self._caller = line, line.caller
         self._house, self._config = line.caller.house, line.state.config
+        self._loop = asyncio.get_running_loop()
         self._turn = threading.Lock()
+        self._chance = Chance()
         self._door = Door(
             self._house.engine,
             Policy(self._config.live),
@@ -164,9 +179,16 @@ class Post:
             lambda person: self._house.lockout.attempt(self._caller.id, person.id),
         )
 
-    def look(self, frame: Frame) -> DoorView:
-        """Show a frame to the door."""
+    def look(self, frame: Frame, chance: Chance) -> DoorView:
+        """Show a frame to the door.
+
+        Raises
+        ------
+        ServiceBusy
+            When it would open, but the frame was given up.
+        """
         with self._turn:  # one that was given up as too slow may still be at work
+            self._chance = chance
             return self._door.update(frame.jpeg, frame.timestamp)
 
     def close(self) -> None:
@@ -180,7 +202,7 @@ class Post:
     def announce(self, decision: DoorDecision) -> None:
         """Tell the gate of a decision that opens."""
         webhook = self._line.state.webhook
-        if webhook is None or not decision.opens or decision.person is None:
+        if webhook is None or decision.person is None:
             return
         person = decision.person
         opening = Opening(
@@ -193,21 +215,26 @@ class Post:
         )
 
         async def told(delivery: Delivery) -> None:
-            outcome = "told" if delivery.delivered else "not-told"
-            self._line.state.metrics.decisions.labels("gate", outcome).inc()
-            details: dict[str, Any] = {"decision": delivery.id, "outcome": outcome}
-            details |= {"tries": delivery.tries, "status": delivery.status or 0}
-            try:
-                await self._line.state.work.run(
-                    self._house.ledger.record, self._caller.actor, "gate", person.id, **details
-                )
-            except VisavisError as fault:
-                say("gate_unrecorded", logging.WARNING, code=fault.code)
+            await self._told(person.id, delivery)
 
         if not webhook.send(opening, told):
+            self._line.state.metrics.decisions.labels("gate", "not-told").inc()
             say("gate_not_told", logging.WARNING, decision=decision.id)
 
+    async def _told(self, person: str, delivery: Delivery) -> None:
+        outcome = "told" if delivery.delivered else "not-told"
+        self._line.state.metrics.decisions.labels("gate", outcome).inc()
+        details: dict[str, Any] = {"decision": delivery.id, "outcome": outcome}
+        details |= {"tries": delivery.tries, "status": delivery.status or 0}
+        try:
+            await self._house.ledger.recorded(self._caller.actor, "gate", person, **details)
+        except VisavisError as fault:
+            say("gate_unrecorded", logging.WARNING, code=fault.code)
+
     def _record(self, decision: DoorDecision) -> None:
+        if decision.opens and not self._chance.take():
+            say("door_too_late", logging.WARNING, decision=decision.id)
+            raise ServiceBusy("the door had decided too late to open")
         self._house.ledger.record(
             self._caller.actor,
             "door",
@@ -218,6 +245,10 @@ class Post:
             frames=decision.frames,
         )
         self._line.state.metrics.decisions.labels("door", str(decision.outcome)).inc()
+        if decision.opens:
+            # From here, since nobody may wait for the frame any more. The loop outlives the
+            # threads; see the end of the application's life.
+            self._loop.call_soon_threadsafe(self.announce, decision)
 
 
 def view_json(view: DoorView) -> dict[str, Any]:

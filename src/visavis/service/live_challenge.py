@@ -12,7 +12,6 @@ from visavis.errors import InputRefused, PersonUnknown, VisavisError
 from visavis.gallery.access import Role
 from visavis.image import Limits, decode
 from visavis.liveness.answer import Phrase
-from visavis.liveness.attempts import AttemptLimits
 from visavis.liveness.challenge import issue
 from visavis.liveness.policy import Policy
 from visavis.service.bodies import Body, Rate
@@ -21,14 +20,12 @@ from visavis.spelling import decision_json, identification_json, identified_json
 
 if TYPE_CHECKING:
     from visavis.liveness.answer import Guidance, Verdict
-    from visavis.liveness.attempts import Attempts
     from visavis.service.live_line import Frame, Line
 
-FAILURES = AttemptLimits(failures=20, within=600, wait=300)
-"""Of a key's challenges, in one process: whoever holds a recording and leaves whenever the
-challenge is another one finds, sooner or later, the one that fits."""
 _FRAMES = Limits(max_bytes=2 * 1024 * 1024, max_pixels=4_000_000, min_side=64)
 _SIDE = 640
+_EACH = "challenge"
+"""Stands where a claim's failures name a person: those of a key's challenges are all one."""
 
 
 class Question(Body):
@@ -42,25 +39,22 @@ class Question(Body):
 
 
 class Dialogue:
-    """One challenge of one line; what is not ``async`` is run in threads.
-
-    Parameters
-    ----------
-    failed
-        Counts the failures of keys.
+    """One challenge of one line; what is not ``async`` is run in threads, its making too.
 
     Raises
     ------
     TooManyAttempts, NotCalibrated
     """
 
-    def __init__(self, line: Line, failed: Attempts) -> None:
+    def __init__(self, line: Line) -> None:
         self._line, self._caller = line, line.caller
         self._house, self._engine = line.caller.house, line.caller.house.engine
         self._turn = threading.Lock()
         self._verdict: Verdict | None = None
         self._try = ExitStack()
-        self._attempt = self._try.enter_context(failed.attempt(self._caller.id))
+        self._attempt = self._try.enter_context(
+            self._house.challenges.attempt(self._caller.id, _EACH)
+        )
         self._challenge = issue(self._caller.id)
         self._session = self._engine.session(self._challenge)
 

@@ -31,6 +31,9 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
 }
+_BY_TLS = {**_HEADERS, "strict-transport-security": "max-age=31536000"}
+"""Behind a proxy, whose name is this service's alone. A certificate of our own may be on a host
+that has other services, by http, which a browser would then no longer reach."""
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -47,13 +50,14 @@ class Around:
             return
         number, began = uuid.uuid4().hex[:16], time.perf_counter()
         status = 0
+        told = _BY_TLS if state_of(HTTPConnection(scope)).config.proxied else _HEADERS
 
         async def answered(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in told.items():
                     headers.setdefault(name, value)
                 headers["x-request-id"] = number
                 if scope["path"].startswith("/v1"):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from visavis.service.ledger import Ledger
     from visavis.service.limiting import CallersAttempts, LockOut, RateLimit
     from visavis.service.metrics import Metrics
+    from visavis.service.searches import Searches
     from visavis.service.webhook import Webhook
     from visavis.service.work import Work
 
@@ -38,6 +39,8 @@ class House:
         Writes decisions into its audit log.
     lockout
         Who failed too often.
+    challenges
+        The same for challenges that claim nobody.
     attempts
         What the engine counts in.
     """
@@ -46,6 +49,7 @@ class House:
     engine: Engine
     ledger: Ledger
     lockout: LockOut
+    challenges: LockOut
     attempts: CallersAttempts
 
     @property
@@ -61,6 +65,7 @@ class State:
     config: ServiceConfig
     houses: Sequence[House]
     work: Work
+    searches: Searches
     rates: RateLimit
     metrics: Metrics
     webhook: Webhook | None = None

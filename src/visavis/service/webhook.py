@@ -127,6 +127,7 @@ class Webhook:
         self._client: httpx2.AsyncClient | None = None
         self._sent = Seen()
         self._going: set[asyncio.Task[None]] = set()
+        self._open = True
 
     def send(
         self, opening: Opening, told: Callable[[Delivery], Awaitable[object]] | None = None
@@ -139,7 +140,8 @@ class Webhook:
             Awaited with what became of it.
         """
         deadline = time.time() + self._config.patience
-        if len(self._going) >= self._config.most or not self._sent.first(opening.id, deadline):
+        room = self._open and len(self._going) < self._config.most
+        if not room or not self._sent.first(opening.id, deadline):
             return False
         task = asyncio.get_running_loop().create_task(self._send(opening, told))
         self._going.add(task)
@@ -163,7 +165,8 @@ class Webhook:
         return Delivery(opening.id, taken, status, tries, time.monotonic() - began)
 
     async def close(self, patience: float = 2.0) -> None:
-        """Give what is under way a moment, then end."""
+        """Give what is under way a moment, then end; nothing is sent any more."""
+        self._open = False
         if self._going:
             await asyncio.wait(set(self._going), timeout=patience)
         for task in set(self._going):

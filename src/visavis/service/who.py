@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from visavis.gallery.access import ApiKey, ConsoleSession
 
-COOKIE = "visavis_session"
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _FRESH = 1.0
 """Seconds for which a key is believed without looking again; a revocation takes so long."""
@@ -84,7 +83,7 @@ class Doorkeeper:
             bearer = token.strip() if scheme.lower() == "bearer" else ""
             known = hashlib.sha256(bearer.encode()).hexdigest()
             return await self._remembered(known, lambda: _by_key(state, bearer))
-        secret = connection.cookies.get(COOKIE)
+        secret = connection.cookies.get(state.config.cookie)
         if secret:
             found = await asyncio.to_thread(_by_session, state, secret)
             if found is not None:

@@ -62,6 +62,25 @@ _CASES: tuple[tuple[tuple[str, ...], type[GalleryError], str], ...] = (
         "connect as the user who made it",
     ),
     (
+        ("tls missing",),
+        GalleryUnusable,
+        "the server of the gallery {where} does not speak TLS, and the URL asks for it ({cause}); "
+        "switch it on there (ssl = on), or, on a network that nobody else hears, write "
+        "sslmode=disable",
+    ),
+    (
+        ("tls needed",),
+        GalleryUnusable,
+        "the server of the gallery {where} takes encrypted connections alone ({cause}); write "
+        "sslmode=verify-full into the URL",
+    ),
+    (
+        ("tls untrusted",),
+        GalleryUnusable,
+        "the server of the gallery {where} does not prove who it is ({cause}); name the file of "
+        "the certificate that signed its own (sslrootcert=...), and the host as it is named there",
+    ),
+    (
         ("28",),
         GalleryUnusable,
         "the server refuses this user of the gallery {where} ({cause}); check user and password "
@@ -111,7 +130,10 @@ _CASES: tuple[tuple[tuple[str, ...], type[GalleryError], str], ...] = (
 # of the last case is given together with those words.
 _REFUSALS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("too many c", "remaining connection slots"), "53300"),
+    (("does not support SSL",), "tls missing"),
+    (("no encryption",), "tls needed"),
     (("password", "authentication failed", "pg_hba.conf", "role "), "28000"),
+    (("certificate verify", "server certificate", "root certificate"), "tls untrusted"),
     (("database ",), "3D000"),
     (("",), "08006"),
 )

@@ -11,7 +11,7 @@ from visavis.errors import TemplateRefused
 from .faults import damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -74,24 +74,24 @@ def packed(vector: NDArray[np.float32]) -> bytes:
     return vector.astype(_STORED, copy=False).tobytes()
 
 
-def unpacked(rows: Iterable[bytes], count: int, where: str) -> NDArray[np.float32]:
-    """Turn ``count`` stored vectors into one (count, D) float32 matrix.
+def unpacked(rows: Sequence[bytes], where: str) -> NDArray[np.float32]:
+    """Turn N stored vectors into one (N, D) float32 matrix.
 
     Raises
     ------
     GalleryUnusable
         When they differ in length or are no unit vectors: the file was damaged.
     """
-    matrix = np.empty((0, 0), dtype=np.float32)
-    filled = 0
-    for row in rows:
-        if not filled:
-            matrix = np.empty((count, len(row) // _STORED.itemsize), dtype=np.float32)
-        if len(row) != matrix.shape[1] * _STORED.itemsize or not row or filled == count:
-            raise damaged(where, "a template has another length than the rest")
-        matrix[filled] = np.frombuffer(row, dtype=_STORED)
-        filled += 1
-    lengths = np.einsum("nd,nd->n", matrix[:filled], matrix[:filled])
+    if not rows:
+        return np.empty((0, 0), dtype=np.float32)
+    sizes = set(map(len, rows))
+    size = len(rows[0])
+    if len(sizes) != 1 or not size or size % _STORED.itemsize:
+        raise damaged(where, "a template has another length than the rest")
+    # Joined at once: a call for each of a million rows would be felt. Of a bytearray, for what is
+    # made of bytes cannot be written to.
+    matrix = np.frombuffer(bytearray().join(rows), _STORED).reshape(len(rows), -1)
+    lengths = np.einsum("nd,nd->n", matrix, matrix)
     if not np.all(np.abs(lengths - 1.0) < 1e-2):
         raise damaged(where, "a template is not a unit vector")
-    return matrix[:filled]
+    return matrix.astype(np.float32, copy=False)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from sqlalchemy import func, select
 
 from visavis.gallery.database import tables
 from visavis.gallery.database.vectors import unpacked
-from visavis.gallery.secrets.sealing import Kind
+from visavis.gallery.secrets.sealing import Kind, Sealed
 from visavis.values import EncoderId, PersonId, TemplateId
 
 if TYPE_CHECKING:
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
     from visavis.gallery.secrets.vault import Vault
 
-PORTION = 65_536
-"""Log entries in one portion: 128 MiB of vectors of 512 numbers."""
+PORTION = 4096
+"""Log entries in one portion: 8 MiB of vectors of 512 numbers.
+
+What is temporary while a portion is taken in leaves that much free memory in the process, whatever
+the gallery's size; larger portions are no faster.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +53,8 @@ class Changes:
     removed
         Ids of templates that are gone; some may never have reached the searcher. None is among
         ``added``.
+    templates
+        With ``full``, how many templates there are in all; a searcher lays itself out for them.
     """
 
     since: int
@@ -61,11 +67,19 @@ class Changes:
     persons: tuple[PersonId, ...]
     vectors: NDArray[np.float32]
     removed: tuple[TemplateId, ...]
+    templates: int = 0
 
     @property
     def empty(self) -> bool:
         """True when there is nothing to apply; a portion of dead entries still moves on."""
         return not self.full and self.sequence == self.since
+
+
+class Owned(NamedTuple):
+    """A template that lives: whose it is, and its vector (D,) float32."""
+
+    person: PersonId
+    vector: NDArray[np.float32]
 
 
 def read_changes(db: Connection, since: int, mark: str, limit: int, vault: Vault) -> Changes:
@@ -86,18 +100,22 @@ def read_changes(db: Connection, since: int, mark: str, limit: int, vault: Vault
     added, persons, vectors = _living(db, begin, end, vault)
     removed = () if full else _gone(db, begin, end)
     more = end < newest
-    return Changes(since, end, name, full, more, encoder, added, persons, vectors, removed)
+    templates = db.execute(_COUNT).scalar_one() if full else 0
+    return Changes(
+        since, end, name, full, more, encoder, added, persons, vectors, removed, templates
+    )
 
 
-def read_vectors(
-    db: Connection, ids: list[TemplateId], vault: Vault
-) -> dict[TemplateId, NDArray[np.float32]]:
-    """Give the vectors of those of at most 500 templates that live."""
+def read_vectors(db: Connection, ids: list[TemplateId], vault: Vault) -> dict[TemplateId, Owned]:
+    """Give the vectors and owners of those of at most 500 templates that live."""
     column = tables.template.c
     query = select(column.id, column.person, column.key, column.vector)
-    rows = db.execute(query.where(column.id.in_(ids))).all()
-    vectors = unpacked(vault.each(db, Kind.TEMPLATE, rows), len(rows), vault.where)
-    return {TemplateId(row.id): vector for row, vector in zip(rows, vectors, strict=True)}
+    rows = list(map(Sealed._make, db.execute(query.where(column.id.in_(ids)))))
+    vectors = unpacked(vault.open(db, Kind.TEMPLATE, rows), vault.where)
+    return {
+        TemplateId(row.template): Owned(PersonId(row.person), vector)
+        for row, vector in zip(rows, vectors, strict=True)
+    }
 
 
 _LOG = tables.change_log.c
@@ -109,6 +127,8 @@ _LAST = select(func.max(_LOG.seq)).scalar_subquery()
 _STATE = select(tables.gallery.c.encoder, _LOG.seq, _LOG.template, _LOG.at).select_from(
     tables.gallery.outerjoin(tables.change_log, _LOG.seq == _LAST)
 )
+
+_COUNT = select(func.count()).select_from(tables.template)
 
 _ENTRY = select(_LOG.seq, _LOG.template, _LOG.at)
 
@@ -141,12 +161,15 @@ def _living(
     column = tables.template.c
     portion = column.seq.between(begin + 1, end)
     query = select(column.id, column.person, column.key, column.vector).where(portion)
-    rows = db.execute(query.order_by(column.seq)).all()
+    # Columns at a time where that is possible: this is most of what opening a gallery takes.
+    rows = list(map(Sealed._make, db.execute(query.order_by(column.seq))))
+    if not rows:
+        return (), (), _NONE
+    vectors = unpacked(vault.open(db, Kind.TEMPLATE, rows), vault.where)
+    templates, persons, _, _ = zip(*rows, strict=True)
     # The same few strings stand for many templates of one person: keep one of each.
-    seen: dict[str, PersonId] = {}
-    persons = tuple(seen.setdefault(row.person, PersonId(row.person)) for row in rows)
-    vectors = unpacked(vault.each(db, Kind.TEMPLATE, rows), len(rows), vault.where)
-    return tuple(TemplateId(row.id) for row in rows), persons, vectors
+    seen: dict[PersonId, PersonId] = {}
+    return templates, tuple(map(seen.setdefault, persons, persons)), vectors
 
 
 def _gone(db: Connection, begin: int, end: int) -> tuple[TemplateId, ...]:

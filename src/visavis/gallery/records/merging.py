@@ -143,7 +143,7 @@ def _templates(db: Connection, person: PersonId) -> Sequence[Row[Any]]:
 
 def _opened(db: Connection, vault: Vault, rows: Sequence[Row[Any]]) -> NDArray[np.float32]:
     opened = vault.open(db, Kind.TEMPLATE, [Sealed._make(row[:4]) for row in rows])
-    return unpacked(opened, len(rows), vault.where)
+    return unpacked(opened, vault.where)
 
 
 def _nearest(some: NDArray[np.float32], others: NDArray[np.float32]) -> float | None:

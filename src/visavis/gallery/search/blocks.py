@@ -10,6 +10,7 @@ import numpy as np
 
 from .codes import Spread, quantise
 from .identifiers import Identifiers, Keys
+from .memory import zeros
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +39,8 @@ class Block:
     rows
         (65536, D) float32, what the codes stand for; None where they are fetched instead.
     templates, persons
-        Ids of the rows.
+        Ids of the rows; the persons' are halves where the vectors are fetched, for whose they are
+        is fetched with them.
     count, dead
         Rows published, and how many of them were removed.
     """
@@ -46,10 +48,10 @@ class Block:
     __slots__ = ("codes", "count", "dead", "persons", "rows", "scales", "spread", "templates")
 
     def __init__(self, length: int, *, keep: bool) -> None:
-        self.codes = np.zeros((ROWS, length), np.int8)
-        self.scales = np.zeros(ROWS, np.uint16)
-        self.rows = np.zeros((ROWS, length), np.float32) if keep else None
-        self.templates, self.persons = Keys(ROWS), Keys(ROWS)
+        self.codes = zeros((ROWS, length), np.int8)
+        self.scales = zeros(ROWS, np.uint16)
+        self.rows = zeros((ROWS, length), np.float32) if keep else None
+        self.templates, self.persons = Keys(ROWS), Keys(ROWS, whole=keep)
         self.spread = Spread()
         self.count = self.dead = 0
 
@@ -57,6 +59,11 @@ class Block:
     def bytes_held(self) -> int:
         """Memory that the published rows take."""
         return self.count * bytes_a_row(self.codes.shape[1], keep=self.rows is not None)
+
+    def let_go(self) -> None:
+        """Keep the codes and halves of the persons' ids alone; the rest is fetched from now on."""
+        self.rows = None
+        self.persons = self.persons.halved()
 
     def wipe(self, rows: NDArray[np.int64] | slice) -> None:
         """Overwrite the numbers of rows that are dead, or of a block that is given up."""
@@ -66,8 +73,8 @@ class Block:
 
 
 def bytes_a_row(length: int, *, keep: bool) -> int:
-    """Memory that one row takes: code, scale, two ids of 16 bytes and their order."""
-    return length + 2 + 2 * 18 + (4 * length if keep else 0)
+    """Memory that one row takes: code, scale, ids of 16 and 8 bytes and their order."""
+    return length + 2 + 18 + 10 + (4 * length + 8 if keep else 0)
 
 
 class Moved(Exception):
@@ -79,6 +86,7 @@ class View:
     """A block as it was when a search began."""
 
     block: Block
+    persons: Keys
     count: int
     spread: Spread
 
@@ -139,7 +147,9 @@ class Shelf:
     def snapshot(self) -> Snapshot:
         """Give the rows as they are."""
         with self.lock:
-            views = tuple(View(b, b.count, b.spread) for b in self._blocks if b.count > b.dead)
+            views = tuple(
+                View(b, b.persons, b.count, b.spread) for b in self._blocks if b.count > b.dead
+            )
             return Snapshot(views, self._live, self._people, self._names, self._generation)
 
     def check(self, snapshot: Snapshot) -> None:
@@ -149,13 +159,16 @@ class Shelf:
 
     # What follows is called by one thread at a time.
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def clear(self, coming: int = 0) -> None:
+        """Forget everything; ``coming`` is how many rows are about to be added, if that is known.
+
+        Too many for their vectors to be kept are then not kept at first either.
+        """
         with self.lock:
             self._generation += 1
             self._blocks: list[Block] = []
             self._names = Identifiers()
-            self._live = 0
+            self._live, self._coming = 0, coming
             self._people: int | None = 0
             self._keeping = True
 
@@ -240,12 +253,13 @@ class Shelf:
 
     def _make_room(self, rows: int, length: int) -> None:
         """Let go of the vectors when they are to be more than was allowed."""
-        if self._keep is None or 4 * length * (self._live + rows) <= self._keep:
+        rows = max(self._live + rows, self._coming)
+        if self._keep is None or not self._keeping or 4 * length * rows <= self._keep:
             return
         with self.lock:
             self._keeping = False  # for good: blocks with and without do not mix
             for block in self._blocks:
-                block.rows = None
+                block.let_go()
 
     def _stretches(
         self, rows: int, length: int, but: Block | None = None
@@ -312,9 +326,14 @@ def _different(blocks: Sequence[Block]) -> int:
         return 0
     alive = [np.flatnonzero(block.scales[: block.count]) for block in blocks]
     high = np.concatenate([b.persons.high[r] for b, r in zip(blocks, alive, strict=True)])
-    low = np.concatenate([b.persons.low[r] for b, r in zip(blocks, alive, strict=True)])
     if not len(high):
         return 0
+    lows = [
+        b.persons.low[r] for b, r in zip(blocks, alive, strict=True) if b.persons.low is not None
+    ]
+    if not lows:
+        return len(np.unique(high))
+    low = np.concatenate(lows)
     order = np.argsort(high)
     other = high[order[1:]] != high[order[:-1]]
     if np.any(~other & (low[order[1:]] != low[order[:-1]])):  # half an id is not enough

@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from visavis.gallery.records.changes import Changes
+    from visavis.gallery.records.changes import Changes, Owned
 
     from .blocks import Snapshot
 
 
 class Fetch(Protocol):
-    """Gives the vectors of templates, (D,) float32 each; those that are gone are left out."""
+    """Gives the vectors of templates and whose they are; those that are gone are left out."""
 
-    def __call__(self, ids: Sequence[TemplateId], /) -> Mapping[TemplateId, NDArray[np.float32]]:
+    def __call__(self, ids: Sequence[TemplateId], /) -> Mapping[TemplateId, Owned]:
         """Look them up."""
 
 
@@ -112,7 +112,7 @@ class ExactSearcher:
     Parameters
     ----------
     fetch
-        Gives the vectors of templates, without those that are gone: ``gallery.vectors_of``. None
+        Gives the vectors of templates and whose they are: ``gallery.owned_vectors_of``. None
         keeps all vectors in memory.
     keep
         Bytes of vectors up to which they stay in memory even so.
@@ -162,7 +162,7 @@ class ExactSearcher:
         with self._writing:
             asked_now = changes.since == self._sequence
             if changes.full and (asked_now or changes.sequence > self._sequence):
-                self._shelf.clear()
+                self._shelf.clear(changes.templates)
             elif changes.sequence <= self._sequence:
                 return  # another thread was quicker
             elif changes.since > self._sequence:
@@ -203,6 +203,8 @@ class ExactSearcher:
                 f"the probe has {probes.shape[1]} numbers and the gallery's templates have "
                 f"{length}; use the gallery's encoder"
             )
+        # Of halves of ids fewer people may be counted than there are; that decides something only
+        # where k is more than all of them, and of so few no two are alike (see `Keys`).
         wanted = max(1, min(k, now.rows if now.people is None else now.people)) + spare
         # Few are fetched at first: how near they are often settles it. 16 cost little more than 1.
         first = 4 * wanted + 12 if now.views[0].block.rows is None else now.rows
@@ -210,21 +212,22 @@ class ExactSearcher:
             Rescoring(probe, short, first)
             for probe, short in zip(probes, shortlists(now.views, probes, wanted), strict=True)
         ]
+        owners: dict[TemplateId, PersonId] = {}
         while True:
             due = [one.due() for one in each]
             if not any(map(len, due)):
                 break
-            there, rows = self._vectors(now, np.concatenate(due))
+            there, rows = self._vectors(now, np.concatenate(due), owners)
             ends = np.cumsum([len(some) for some in due])[:-1]
             parts = zip(each, np.split(there, ends), np.split(rows, ends), strict=True)
             for one, mine, vectors in parts:
                 one.take(mine, vectors)
-        return [_named(now, one)[:k] for one in each], max(one.gone for one in each)
+        return [_named(now, one, owners)[:k] for one in each], max(one.gone for one in each)
 
     def _vectors(
-        self, now: Snapshot, at: NDArray[np.int64]
+        self, now: Snapshot, at: NDArray[np.int64], owners: dict[TemplateId, PersonId]
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """Give which rows are still there, and their vectors."""
+        """Give which rows are still there, and their vectors; whose are fetched is noted."""
         there = np.zeros(len(at), np.bool_)
         rows = np.zeros((len(at), now.views[0].block.codes.shape[1]), np.float32)
         wanted: dict[int, TemplateId] = {}
@@ -241,36 +244,35 @@ class ExactSearcher:
         if wanted and self._fetch is not None:
             found = self._fetch(list(dict.fromkeys(wanted.values())))
             for n, template in wanted.items():
-                vector = found.get(template)
-                if vector is None:
+                owned = found.get(template)
+                if owned is None:
                     there[n] = False
                 else:
-                    rows[n] = vector
+                    rows[n], owners[template] = owned.vector, owned.person
         return there, rows
 
 
-def _named(now: Snapshot, settled: Rescoring) -> list[Hit]:
-    """Name the nearest people, each by their nearest template."""
+def _named(now: Snapshot, settled: Rescoring, owners: Mapping[TemplateId, PersonId]) -> list[Hit]:
+    """Name the nearest people, each by their nearest template.
+
+    By whole ids: until here two people of whom half an id is alike counted as one, which can only
+    have made more rows be looked at.
+    """
     at, distances = settled.nearest()
-    nearest: dict[tuple[int, int], tuple[float, list[list[int]]]] = {}
+    nearest: dict[PersonId, Hit] = {}
     for view, where, numbers in located(now.views, at):
-        persons = view.block.persons.pairs(numbers).tolist()
-        templates = view.block.templates.pairs(numbers).tolist()
-        for p, t, d in zip(persons, templates, distances[where].tolist(), strict=True):
-            best, ties = nearest.setdefault(tuple(p), (d, []))
-            if d < best:
-                nearest[tuple(p)] = d, [t]
-            elif d == best:
-                ties.append(t)
-    hits = [
-        Hit(
-            PersonId(now.names.name(*person)),
-            TemplateId(min(now.names.name(*template) for template in ties)),
-            distance,
-        )
-        for person, (distance, ties) in nearest.items()
-    ]
-    return sorted(hits, key=nearest_first)
+        pairs = view.block.templates.pairs(numbers).tolist()
+        templates = [TemplateId(now.names.name(*pair)) for pair in pairs]
+        if view.persons.low is None:
+            persons = [owners[template] for template in templates]
+        else:
+            pairs = view.persons.pairs(numbers).tolist()
+            persons = [PersonId(now.names.name(*pair)) for pair in pairs]
+        for hit in map(Hit, persons, templates, distances[where].tolist()):
+            rival = nearest.get(hit.person)
+            if rival is None or nearest_first(hit) < nearest_first(rival):
+                nearest[hit.person] = hit
+    return sorted(nearest.values(), key=nearest_first)
 
 
 def nearest_first(hit: Hit) -> tuple[float, str, str]:

@@ -51,7 +51,7 @@ def open_searcher(
         When the URL is none of these.
     """
     if url is None:
-        return ExactSearcher(gallery.vectors_of)
+        return ExactSearcher(gallery.owned_vectors_of)
     return open_milvus(url, gallery, token=token, secret=secret)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
 
@@ -23,7 +23,7 @@ from .protection import KEY_BYTES, derived, keyed_digest, unwrapped
 from .sealing import MOST_ROWS, Context, DataKey, Kind, Sealed, Tampered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 DIGESTS = "photograph digests"
 SEARCH = "search rotation"
 """What secrets are derived for."""
-
-_PORTION = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +150,6 @@ class Vault:
             opened = self._open_alike(db, some, context) if number is not None else None
             contents |= zip(places, opened or [row.content for row in some], strict=True)
         return [contents[n] for n in range(len(all_rows))]
-
-    def each(self, db: Connection, kind: Kind, rows: Sequence[Sequence[Any]]) -> Iterator[bytes]:
-        """Give the contents of rows (template, person, key, content) a few thousand at a time.
-
-        Of very many rows, those that are open then are never all in memory. See `open`.
-        """
-        for start in range(0, len(rows), _PORTION):
-            yield from self.open(db, kind, map(Sealed._make, rows[start : start + _PORTION]))
 
     def secret(self, db: Connection, purpose: str) -> bytes:
         """Derive the gallery's lifelong secret for one purpose.

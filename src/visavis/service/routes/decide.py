@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, Request
 
@@ -24,7 +26,15 @@ from visavis.spelling import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from visavis.service.state import State
     from visavis.values import Decision, Identification, PersonId
+
+T = TypeVar("T")
+Entries = Sequence[tuple[str, dict[str, Any]]]
+"""For the audit log: whom each is about ("": nobody enrolled), and its details."""
 
 router = APIRouter(tags=["decide"])
 _IDENTIFY = needs(Role.IDENTIFY)
@@ -41,10 +51,14 @@ async def compare(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa:
     state = state_of(request)
     async with admitted(request, bodies.CompareBody) as asked:
         engine = caller.house.engine
-        decision = await state.work.run(engine.compare, asked.a, asked.b, fmr=asked.fmr)
-        ledger, outcome = caller.house.ledger, _outcome(decision)
-        await ledger.recorded(caller.actor, "compare", outcome=outcome)
-    state.metrics.decisions.labels("compare", outcome).inc()
+        decision = await _written(
+            state,
+            caller,
+            "compare",
+            partial(engine.compare, asked.a, asked.b, fmr=asked.fmr),
+            lambda decision: [("", {"outcome": _outcome(decision)})],
+        )
+    state.metrics.decisions.labels("compare", _outcome(decision)).inc()
     return {"schema": SCHEMA, **decision_json(decision)}
 
 
@@ -55,10 +69,14 @@ async def verify(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa: 
     """Say whether a photograph shows the person it is claimed to show."""
     state = state_of(request)
     async with admitted(request, bodies.VerifyBody) as asked:
-        decision, person = await state.work.run(verified, caller, asked)
-        ledger, outcome = caller.house.ledger, _outcome(decision)
-        await ledger.recorded(caller.actor, "verify", person, outcome=outcome)
-    state.metrics.decisions.labels("verify", outcome).inc()
+        decision, _ = await _written(
+            state,
+            caller,
+            "verify",
+            partial(verified, caller, asked),
+            lambda found: [(found[1], {"outcome": _outcome(found[0])})],
+        )
+    state.metrics.decisions.labels("verify", _outcome(decision)).inc()
     return {"schema": SCHEMA, "person": asked.person, **decision_json(decision)}
 
 
@@ -71,15 +89,10 @@ async def identify(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa
     """Say for every face in a photograph who it is, or that it is not recognized."""
     state = state_of(request)
     async with admitted(request, bodies.IdentifyBody) as asked:
-        answer = await state.work.run(identified, caller, asked)
-        people: list[str] = [face.person.id for face in answer.faces if face.person]
-        outcome = "recognized" if people else "not recognized"
-        said = {"outcome": outcome, "faces": len(answer.faces)}
-        noted = [
-            caller.house.ledger.recorded(caller.actor, "identify", person, **said)
-            for person in people or [""]
-        ]
-        await asyncio.gather(*noted)
+        answer = await _written(
+            state, caller, "identify", partial(identified, caller, asked), _who_was_recognised
+        )
+    outcome = "recognized" if any(face.person for face in answer.faces) else "not recognized"
     state.metrics.decisions.labels("identify", outcome).inc()
     faces = [identified_json(face) for face in answer.faces]
     return {"schema": SCHEMA, **identification_json(answer), "faces": faces}
@@ -92,14 +105,20 @@ async def liveness(request: Request, caller: Caller = _IDENTIFY) -> Any:  # noqa
     """Say whether a live human was before the camera; several pictures are of one presentation."""
     state = state_of(request)
     async with admitted(request, bodies.Pictures) as asked:
-        engine = caller.house.engine
-        if len(asked.images) == 1:
-            judged = await state.work.run(engine.liveness, asked.images[0])
-        else:
-            judged = await state.work.run(engine.liveness_of, asked.images)
-        outcome = _LIVE[judged.live]
-        await caller.house.ledger.recorded(caller.actor, "liveness", outcome=outcome)
-    state.metrics.decisions.labels("liveness", outcome).inc()
+        engine, some = caller.house.engine, asked.images
+        judge = (
+            partial(engine.liveness, some[0])
+            if len(some) == 1
+            else partial(engine.liveness_of, some)
+        )
+        judged = await _written(
+            state,
+            caller,
+            "liveness",
+            judge,
+            lambda judged: [("", {"outcome": _LIVE[judged.live]})],
+        )
+    state.metrics.decisions.labels("liveness", _LIVE[judged.live]).inc()
     return {"schema": SCHEMA, **liveness_json(judged)}
 
 
@@ -153,6 +172,36 @@ def identified(caller: Caller, asked: bodies.IdentifyBody) -> Identification:
         return house.engine.identify(
             asked.image, fpir=asked.fpir, candidates=asked.candidates, live=Policy(asked.live)
         )
+
+
+async def _written(
+    state: State,
+    caller: Caller,
+    action: str,
+    decide: Callable[[], T],
+    told: Callable[[T], Entries],
+) -> T:
+    """Have something decided in one of the threads, and answer once its entries are stored.
+
+    The thread that decides hands them over itself: nobody waits for the event loop in between, and
+    what was decided for somebody who does not wait any more is written down too.
+    """
+    ledger = caller.house.ledger
+
+    def work() -> tuple[T, list[Future[None]]]:
+        found = decide()
+        return found, [ledger.put(caller.actor, action, who, **said) for who, said in told(found)]
+
+    found, stored = await state.work.run(work)
+    await asyncio.gather(*map(asyncio.wrap_future, stored))
+    return found
+
+
+def _who_was_recognised(answer: Identification) -> Entries:
+    people: list[str] = [face.person.id for face in answer.faces if face.person]
+    outcome = "recognized" if people else "not recognized"
+    said = {"outcome": outcome, "faces": len(answer.faces)}
+    return [(person, said) for person in people or [""]]
 
 
 def _outcome(decision: Decision) -> str:

@@ -12,11 +12,13 @@ from visavis.gallery.access import Role
 from visavis.service import answers, bodies
 from visavis.service.bodies import admitted, described
 from visavis.service.state import House, State, state_of
-from visavis.service.who import COOKIE, Caller, Doorkeeper, needs, own_origin
+from visavis.service.who import Caller, Doorkeeper, needs, own_origin
 from visavis.spelling import SCHEMA
 
 if TYPE_CHECKING:
+    from visavis.decide import OperatingCurve
     from visavis.gallery.access import ApiKey, ConsoleSession
+    from visavis.values import OperatingPoint
 
 router = APIRouter()
 _READ, _ADMIN, _ANYBODY = needs(Role.READ), needs(Role.ADMIN), needs(None)
@@ -51,14 +53,21 @@ async def audit(
     caller: Caller = _ADMIN,
     person: Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")] = None,
     newest: Annotated[int, Query(ge=1, le=1000)] = 100,
+    before: Annotated[int | None, Query(ge=1, lt=1 << 63)] = None,
 ) -> Any:  # noqa: ANN401
-    """Show the newest entries of the audit log; of one person, by id, or of all."""
+    """Show the newest entries of the audit log; of one person, by id, or of all.
+
+    ``next`` is what to give as ``before`` for those that are older, and null when there are none.
+    """
 
     def read() -> list[dict[str, Any]]:
         log = caller.house.gallery.audit
-        return [entry.as_dict() for entry in log.entries(subject=person, newest=newest)]
+        found = log.entries(subject=person, newest=newest + 1, before=before)
+        return [entry.as_dict() for entry in found]
 
-    return {"schema": SCHEMA, "entries": await state_of(request).work.run(read)}
+    found = await state_of(request).work.run(read)
+    more, entries = len(found) > newest, found[-newest:]
+    return {"schema": SCHEMA, "entries": entries, "next": entries[0]["seq"] if more else None}
 
 
 @router.get("/audit/verify", response_model=answers.AuditVerified, tags=["audit"])
@@ -68,7 +77,7 @@ async def verify_audit(
     anchor: Annotated[str | None, Query(max_length=100)] = None,
 ) -> Any:  # noqa: ANN401
     """Find any entry that was changed, dropped or moved."""
-    report = await state_of(request).work.run(caller.house.gallery.audit.verify, anchor)
+    report = await state_of(request).searches.run(caller.house.gallery.audit.verify, anchor)
     return {"schema": SCHEMA, **report.as_dict()}
 
 
@@ -161,10 +170,11 @@ async def session(request: Request, response: Response) -> Any:  # noqa: ANN401
 @router.delete("/session", status_code=204, tags=["session"])
 async def log_out(request: Request, caller: Caller = _ANYBODY) -> Response:
     """End the console session."""
-    secret = request.cookies.get(COOKIE, "")
-    await state_of(request).work.run(caller.house.gallery.access.end_session, secret)
+    state = state_of(request)
+    secret = request.cookies.get(state.config.cookie, "")
+    await state.work.run(caller.house.gallery.access.end_session, secret)
     gone = Response(status_code=204)
-    gone.delete_cookie(COOKIE, path="/")
+    gone.delete_cookie(state.config.cookie, **_cookie(state))
     return gone
 
 
@@ -180,14 +190,19 @@ def session_json(state: State, caller: Caller, session: ConsoleSession) -> dict[
 
 
 def _give(response: Response, state: State, secret: str) -> None:
-    response.set_cookie(
-        COOKIE,
-        secret,
-        httponly=True,
-        samesite="strict",
-        secure=state.config.secure,
-        path="/",
-    )
+    response.set_cookie(state.config.cookie, secret, **_cookie(state))
+
+
+def _cookie(state: State) -> dict[str, Any]:
+    """Say what a browser may do with it; it takes no other end of a cookie than one said alike."""
+    told = {"httponly": True, "samesite": "strict", "path": "/"}
+    return {**told, "secure": state.config.secure}
+
+
+def _fnmr(curve: OperatingCurve, point: OperatingPoint) -> float | None:
+    """Say how often somebody enrolled is refused at a point; None where nobody measured it."""
+    missed = curve.missed(point.tau)
+    return None if missed is None else missed.fnmr
 
 
 def _points(house: House, size: int | None) -> dict[str, Any]:
@@ -202,6 +217,7 @@ def _points(house: House, size: int | None) -> dict[str, Any]:
                 {
                     "fmr": rate,
                     "fmr_upper": point.fmr_upper,
+                    "fnmr": _fnmr(curve, point),
                     "tau": round(point.tau, 6),
                     "extrapolated": point.extrapolated,
                 }
@@ -209,7 +225,12 @@ def _points(house: House, size: int | None) -> dict[str, Any]:
         with suppress(OperatingPointRefused):
             found = curve.identification(rate, size)
             searches.append(
-                {"fpir": rate, "tau": round(found.tau, 6), "extrapolated": found.extrapolated}
+                {
+                    "fpir": rate,
+                    "fnmr": _fnmr(curve, found),
+                    "tau": round(found.tau, 6),
+                    "extrapolated": found.extrapolated,
+                }
             )
     return {
         "schema": SCHEMA,
@@ -224,5 +245,10 @@ def _points(house: House, size: int | None) -> dict[str, Any]:
         "curve": [
             {"fmr": p.fmr, "tau": round(p.tau, 6), "lower": p.lower, "upper": p.upper}
             for p in curve.points
+        ],
+        "mated": curve.mated,
+        "misses": [
+            {"fnmr": m.fnmr, "tau": round(m.tau, 6), "lower": m.lower, "upper": m.upper}
+            for m in curve.misses
         ],
     }

@@ -125,7 +125,7 @@ async def erasure(
 
     The name they had is looked for too, when it is given: it is known nowhere else any more.
     """
-    report = await state_of(request).work.run(_left, caller, person, _stored(name))
+    report = await state_of(request).searches.run(_left, caller, person, _stored(name))
     return {"schema": SCHEMA, **report}
 
 

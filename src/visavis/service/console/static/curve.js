@@ -1,4 +1,5 @@
-// The encoder's curve: how often strangers pass at each tau, on a logarithmic axis.
+// The encoder's curve: how often strangers pass at each tau and how often people are turned away,
+// on a logarithmic axis.
 
 import { el, svg } from "./parts.js";
 import { distance, percent } from "./words.js";
@@ -9,7 +10,7 @@ const TOP = 22;
 const HEIGHT = 280;
 
 /** Draw it into `figure`; gives move(name, tau, rate) that puts a mark: verify, identify. */
-export function curve(figure, points) {
+export function curve(figure, points, misses = []) {
   const sorted = [...points].sort((a, b) => a.tau - b.tau);
   const [low, high] = [sorted[0].tau, sorted[sorted.length - 1].tau];
   const [from, to] = [Math.floor(10 * low) / 10, Math.ceil(10 * high) / 10];
@@ -37,18 +38,29 @@ export function curve(figure, points) {
   const floor = 10 ** bottom;
   const at = (p, rate) => `${inX(p.tau).toFixed(3)},${Math.min(100, inY(Math.max(rate, floor)))
     .toFixed(3)}`;
-  const band = [...sorted.map((p) => at(p, p.upper)), ...sorted.map((p) => at(p, p.lower)).reverse()];
+  const area = (list) => [...list.map((p) => at(p, p.upper)),
+    ...list.map((p) => at(p, p.lower)).reverse()].join(" ");
+  const turned = [...misses].sort((a, b) => a.tau - b.tau)
+    .filter((p) => p.tau >= from && p.tau <= to);
   const plot = svg("svg", { x: `${LEFT}%`, y: TOP, width: `${100 - LEFT - RIGHT}%`,
     height: HEIGHT, viewBox: "0 0 100 100", preserveAspectRatio: "none" },
-  svg("polygon", { points: band.join(" "), class: "band" }),
-  svg("polyline", { points: sorted.map((p) => at(p, p.fmr)).join(" "), class: "line" }));
+  svg("polygon", { points: area(sorted), class: "band" }),
+  svg("polyline", { points: sorted.map((p) => at(p, p.fmr)).join(" "), class: "line" }),
+  ...(turned.length ? [svg("polygon", { points: area(turned), class: "band turned" }),
+    svg("polyline", { points: turned.map((p) => at(p, p.fnmr)).join(" "), class: "line turned" })]
+    : []));
   const marks = { verify: svg("g", { class: "here" }), identify: svg("g", { class: "here there" }) };
   figure.replaceChildren(
-    el("figcaption", {}, "Share of strangers that pass (FMR) at each tau, with its 95 % interval"),
+    el("figcaption", {}, turned.length
+      ? "At each tau, with 95 % intervals: strangers that pass (FMR, the line) and people turned away "
+        + "(FNMR, the dashes)"
+      : "Share of strangers that pass (FMR) at each tau, with its 95 % interval"),
     svg("svg", { width: "100%", height: TOP + HEIGHT + 44, role: "img", "aria-label":
       `The false match rate falls from ${percent(sorted[sorted.length - 1].fmr)} at tau `
-      + `${distance(high)} to ${percent(sorted[0].fmr)} at tau ${distance(low)}. The table below `
-      + "holds every point." },
+      + `${distance(high)} to ${percent(sorted[0].fmr)} at tau ${distance(low)}. `
+      + (turned.length ? "The false non-match rate rises from "
+        + `${percent(turned[turned.length - 1].fnmr)} to ${percent(turned[0].fnmr)}. ` : "")
+      + "The table below holds every point." },
     ...grid, plot, marks.verify, marks.identify,
     svg("text", { x: "50%", y: TOP + HEIGHT + 38, "text-anchor": "middle" }, "tau")));
   return (name, tau, rate) => {

@@ -16,7 +16,7 @@ try {
 }
 const here = points.gallery_size;
 const sizes = [...new Set([...SIZES, here])].sort((a, b) => a - b);
-const move = curve($("curve"), points.curve);
+const move = curve($("curve"), points.curve, points.misses);
 $("body").hidden = false;
 
 stops($("fmr"), points.verification.map((p) => p.fmr), points.defaults.fmr, "fmr");
@@ -24,7 +24,8 @@ stops($("fpir"), points.identification.map((p) => p.fpir), points.defaults.fpir,
 $("size").max = sizes.length - 1;
 $("size").value = sizes.indexOf(here);
 $("source").textContent = `Encoder ${points.encoder_name}, measured on ${points.tuned_on}, `
-  + `${count(points.pairs, "pair")} of different people. The rates are of people who do not try to `
+  + `${count(points.pairs, "pair")} of different people${points.mated
+    ? ` and ${count(points.mated, "pair")} of one person` : ""}. The rates are of people who do not try to `
   + "look like somebody else; relatives and twins are confused more often.";
 table();
 claim();
@@ -67,6 +68,7 @@ function claim() {
     ["tau", `${distance(point.tau)}${beyond(point)}`],
     ["Of 1,000 strangers, expected in", expected(1000 * point.fmr)],
     ["At most (95 % bound)", `${expected(1000 * point.fmr_upper)} of 1,000`],
+    ...turnedAway(point),
   ]);
   $("fmr-told").replaceChildren(list, el("p", { class: "fine" },
     `Used for a search among this gallery's ${count(here, "template")} instead of a claim, this tau `
@@ -86,10 +88,16 @@ function search() {
     ["Gallery", `${count(size, "template")}${size === here ? ", as now" : ""}`],
     ["tau", `${distance(point.tau)}${beyond(point)}`],
     ["Of 1,000 strangers, expected in", expected(1000 * point.fpir)],
+    ...turnedAway(point),
   ]);
   $("fpir-told").replaceChildren(list, el("p", { class: "fine" },
     "The larger the gallery, the smaller tau must be for the same rate, and the more often somebody "
     + "enrolled is not recognized."), use("identify", "fpir", point.fpir));
+}
+
+function turnedAway(point) {
+  return point.fnmr === null ? []
+    : [["Of 1,000 enrolled, turned away (FNMR)", expected(1000 * point.fnmr)]];
 }
 
 function beyond(point) {
@@ -102,10 +110,17 @@ function use(page, name, rate) {
     `${page === "verify" ? "Verify" : "Identify"} at this point`);
 }
 
+function turned(miss) {
+  return miss ? [percent(miss.fnmr), `${percent(miss.lower)} to ${percent(miss.upper)}`]
+    : ["not measured", ""];
+}
+
 function table() {
-  const head = ["FMR", "95 % interval", "tau", "In words"];
+  const missed = new Map(points.misses.map((m) => [m.tau, m]));
+  const head = ["FMR", "Its 95 % interval", "tau", "In words", "FNMR", "Its 95 % interval"];
   $("points").replaceChildren(
     el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { scope: "col" }, name)))),
     el("tbody", {}, ...points.curve.map((p) => row(percent(p.fmr),
-      `${percent(p.lower)} to ${percent(p.upper)}`, distance(p.tau), oneIn(p.fmr)))));
+      `${percent(p.lower)} to ${percent(p.upper)}`, distance(p.tau), oneIn(p.fmr),
+      ...turned(missed.get(p.tau))))));
 }

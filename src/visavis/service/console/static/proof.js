@@ -23,11 +23,23 @@ export async function search(region, { id, name }, ...above) {
   region.replaceChildren(el("h2", { id: "proof-title" }, "Proof of erasure"), ...above, told, looked);
   region.hidden = false;
   try {
-    const path = `/v1/people/${encodeURIComponent(id)}/erasure`;
-    looked.replaceChildren(...found(await call("GET", query(path, { name }))));
+    const path = query(`/v1/people/${encodeURIComponent(id)}/erasure`, { name });
+    looked.replaceChildren(...found(await patiently(() => call("GET", path))));
   } catch (error) {
     looked.replaceChildren();
     complain(told, error);
+  }
+}
+
+/** Ask again while somebody else's search is under way: there is one at a time. */
+async function patiently(ask) {
+  for (let left = 10; ; left -= 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (error.code !== "busy" || !left) throw error;
+      await new Promise((go) => setTimeout(go, 1000 * Math.max(1, error.wait)));
+    }
   }
 }
 
