@@ -28,11 +28,11 @@ from visavis.service.app import create
 from visavis.service.config import ServiceConfig, ServiceLimits
 from visavis.service.protocols import (
     LARGEST,
+    LIMITS,
     MOST_ASKED,
     MOST_PIECES,
     MOST_WAITING,
     OPTIONS,
-    PATIENCE,
     Camera,
     Http,
 )
@@ -298,7 +298,7 @@ def hasty(settings, tmp_path_factory):
     base = tmp_path_factory.mktemp("hasty")
     with Gallery.open(base / "people.db", keys=settings.keys) as gallery:
         _, key = gallery.access.make_key("k", ["admin"])
-    limits = ServiceLimits(body=1 << 20, queue=1, patience=1.0, rate=0)
+    limits = ServiceLimits(body=1 << 20, queue=1, patience=1.0, rate=0, connections=40)
     config = ServiceConfig((str(base / "people.db"),), threads=1, limits=limits)
     with Running(create(config, settings)) as server:
         server.key = key
@@ -456,6 +456,23 @@ def test_a_head_has_an_end(hasty):
     assert b" 200 " in hasty.raw(GET, fits).split(b"\r\n")[0]
 
 
+def test_no_more_connections_are_kept_than_there_may_be(hasty):
+    with contextlib.ExitStack() as lines:
+        address = ("127.0.0.1", hasty.port)
+        many = [lines.enter_context(socket.create_connection(address)) for _ in range(60)]
+        gone, _, _ = select.select(many, [], [], 0.5)
+        until = time.monotonic() + 0.5
+        while len(gone) < 20 and time.monotonic() < until:
+            gone, _, _ = select.select(many, [], [], 0.1)
+        assert len(gone) == 20
+        kept = next(line for line in many if line not in gone)
+        kept.sendall(GET + b"\r\n")
+        assert b" 200 " in heard(kept).split(b"\r\n")[0]
+    until = time.monotonic() + 5
+    while not hasty.raw(LAST):
+        assert time.monotonic() < until, "there is room again"
+
+
 def test_who_takes_no_answers_is_let_go(hasty):
     with socket.socket() as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -481,7 +498,7 @@ def test_what_is_not_taken_is_broken_off_and_what_is_taken_late_is_not(kind):
             self.aborted = True
 
     async def story(*, taken: bool) -> bool:
-        state = {PATIENCE: 0.05}
+        state = {LIMITS: ServiceLimits(patience=0.05)}
         protocol, line = kind(uvicorn.Config(None, **OPTIONS), ServerState(), state), Line()
         protocol.connection_made(line)
         protocol.pause_writing()

@@ -24,7 +24,7 @@ from visavis.service.ledger import Ledger
 from visavis.service.limiting import CHALLENGES, CallersAttempts, LockOut, RateLimit
 from visavis.service.metrics import Metrics
 from visavis.service.middleware import Around, log_refusal
-from visavis.service.protocols import PATIENCE
+from visavis.service.protocols import LIMITS
 from visavis.service.refusals import REFUSALS, in_words, refusal, spelt
 from visavis.service.routes import decide, desk, people
 from visavis.service.searches import Searches
@@ -154,7 +154,7 @@ def close_houses(houses: list[House]) -> None:
 
 def _lifespan(config: ServiceConfig, settings: Settings, secret: str) -> Any:  # noqa: ANN401
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[dict[str, float]]:
+    async def life(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         threads = config.threads or os.cpu_count() or 1
         houses = await asyncio.to_thread(open_houses, config, settings, threads)
         work = Work(threads, config.limits.queue, config.limits.patience)
@@ -167,7 +167,7 @@ def _lifespan(config: ServiceConfig, settings: Settings, secret: str) -> Any:  #
         app.state.service = state
         log.say("started", galleries=len(houses), threads=threads, open=config.open)
         try:
-            yield {PATIENCE: config.limits.patience}
+            yield {LIMITS: config.limits}
         finally:
             state.stopping.set()
             # A door that decided in one of these threads still has its gate told.

@@ -30,6 +30,8 @@ class ServiceLimits:
         Requests a minute of one key in one process; 0 sets no limit.
     sockets
         Cameras connected at the same time, in one process.
+    connections
+        Of any kind, in one process: about half of the files that it may usually have open.
     """
 
     body: int = 16 * MIB
@@ -38,6 +40,7 @@ class ServiceLimits:
     patience: float = 20.0
     rate: int = 6000
     sockets: int = 16
+    connections: int = 512
 
 
 @dataclass(frozen=True, slots=True)

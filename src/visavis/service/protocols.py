@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from visavis.service.config import ServiceLimits
+
 if TYPE_CHECKING:
     from websockets.frames import Frame
 
-PATIENCE = "visavis.patience"
-"""Where the lifespan's state holds the seconds that a head may take."""
+LIMITS = "visavis.limits"
+"""Where the lifespan's state holds the ServiceLimits."""
 LARGEST = (2 << 20) + (64 << 10)
 """Bytes of a camera's message: a frame's 2 MiB, and room to answer in words to one just above."""
 MOST_WAITING = 64
@@ -29,7 +31,7 @@ MOST_PIECES = 1024
 MOST_ASKED = 16
 """Requests that may wait on one connection for those before them: uvicorn keeps all of a read."""
 
-_DEFAULT = 20.0
+_DEFAULT = ServiceLimits()
 _HEAD = 1 << 16
 """Bytes of a head, beside one read of the socket; httptools knows no limit."""
 
@@ -46,15 +48,16 @@ class Patient(asyncio.Protocol):
     _taking: asyncio.TimerHandle | None = None
 
     @property
-    def patience(self) -> float:
-        """Seconds that anything may take."""
-        return float(self.app_state.get(PATIENCE, _DEFAULT))
+    def limits(self) -> ServiceLimits:
+        """What the service was told."""
+        told: ServiceLimits = self.app_state.get(LIMITS, _DEFAULT)
+        return told
 
     def pause_writing(self) -> None:
         """Wait for the client to take what was written."""
         super().pause_writing()
         if self._taking is None:
-            self._taking = self.loop.call_later(self.patience, self.transport.abort)
+            self._taking = self.loop.call_later(self.limits.patience, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Wait no longer: it is taken."""
@@ -84,6 +87,9 @@ class Http(Patient, HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a head from now on."""
         super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            transport.abort()  # the gallery needs files too
+            return
         # Whatever the kernel does not take is waited for; of less than 64 KiB one would not hear.
         transport.set_write_buffer_limits(high=0)
         self._await_head()
@@ -129,7 +135,7 @@ class Http(Patient, HttpToolsProtocol):
 
     def _await_head(self) -> None:
         if self._arriving is None:
-            self._arriving = self.loop.call_later(self.patience, self._too_late)
+            self._arriving = self.loop.call_later(self.limits.patience, self._too_late)
 
     def _arrived(self) -> None:
         if self._arriving is not None:

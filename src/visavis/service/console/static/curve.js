@@ -58,8 +58,8 @@ export function curve(figure, points, misses = []) {
     svg("svg", { width: "100%", height: TOP + HEIGHT + 44, role: "img", "aria-label":
       `The false match rate falls from ${percent(sorted[sorted.length - 1].fmr)} at tau `
       + `${distance(high)} to ${percent(sorted[0].fmr)} at tau ${distance(low)}. `
-      + (turned.length ? "The false non-match rate rises from "
-        + `${percent(turned[turned.length - 1].fnmr)} to ${percent(turned[0].fnmr)}. ` : "")
+      + (turned.length ? "The false non-match rate rises "
+        + `from ${percent(turned[turned.length - 1].fnmr)} to ${percent(turned[0].fnmr)}. ` : "")
       + "The table below holds every point." },
     ...grid, plot, marks.verify, marks.identify,
     svg("text", { x: "50%", y: TOP + HEIGHT + 38, "text-anchor": "middle" }, "tau")));
