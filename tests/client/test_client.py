@@ -76,6 +76,8 @@ def test_a_person_is_enrolled_recognised_and_erased(client, photographs):
         client.verify(photographs[OTHER_OBAMA], "Barack")
     entries = client.audit(gone.id)
     assert (entries[0].action, entries[-1].action) == ("enroll", "remove")
+    older = client.audit(newest=1, before=entries[-1].seq)
+    assert [entry.seq for entry in older] == [entries[-1].seq - 1]
     report = client.verify_audit()
     assert (report.intact, report.entries) == (True, entries[-1].seq)
 
@@ -210,6 +212,10 @@ def test_the_gallery_is_told(client, house, photographs):
     at = next(point for point in points.verification if point.fmr == 1e-4)
     assert at.tau == pytest.approx(house.engine.curve.verification(1e-4).tau, abs=1e-6)
     assert at.encoder == points.encoder == house.engine.encoder.id
+    missed = house.engine.curve.missed(at.tau)
+    assert points.mated == house.engine.curve.mated > 1000
+    assert any(each.fnmr >= missed.fnmr for each in points.misses)
+    assert [each.tau for each in points.misses[:3]] == [each.tau for each in points.curve[:3]]
 
 
 def test_keys_are_made_listed_and_revoked(client, house):

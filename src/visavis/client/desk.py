@@ -133,7 +133,9 @@ class Desk(Asking):
         said = yield from self.ask(Request("GET", "/v1/operating-points", params))
         return ledgers.operating_points(said)
 
-    def audit(self, person: str | None = None, *, newest: int = 100) -> Exchange[list[AuditEntry]]:
+    def audit(
+        self, person: str | None = None, *, newest: int = 100, before: int | None = None
+    ) -> Exchange[list[AuditEntry]]:
         """Give the newest entries of the audit log, the oldest first.
 
         Parameters
@@ -142,8 +144,11 @@ class Desk(Asking):
             An id, also of somebody erased; None for everybody and everything.
         newest
             1 to 1000.
+        before
+            The number of an entry: only those older than it.
         """
         params = {"newest": str(newest)} | ({} if person is None else {"person": person})
+        params |= {} if before is None else {"before": str(before)}
         said = yield from self.ask(Request("GET", "/v1/audit", params))
         return [ledgers.audit_entry(each) for each in said.parts("entries")]
 

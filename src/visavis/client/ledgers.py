@@ -14,6 +14,7 @@ from visavis.client.told import (
     Key,
     Leftover,
     MeasuredPoint,
+    MissedPoint,
     OperatingPoints,
     Page,
     Removal,
@@ -99,6 +100,8 @@ def operating_points(said: Part) -> OperatingPoints:
     )
     names = ("fmr", "tau", "lower", "upper")
     curve = tuple(MeasuredPoint(*map(each.number, names)) for each in said.parts("curve"))
+    names = ("fnmr", "tau", "lower", "upper")
+    misses = tuple(MissedPoint(*map(each.number, names)) for each in said.parts("misses"))
     return OperatingPoints(
         encoder=encoder,
         encoder_name=said.text("encoder_name"),
@@ -110,6 +113,8 @@ def operating_points(said: Part) -> OperatingPoints:
         verification=claims,
         identification=searches,
         curve=curve,
+        misses=misses,
+        mated=said.count("mated"),
     )
 
 

@@ -127,6 +127,16 @@ class MeasuredPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class MissedPoint:
+    """What a tau turns away; ``lower`` and ``upper`` end the 95 % interval of ``fnmr``."""
+
+    fnmr: float
+    tau: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True)
 class OperatingPoints:
     """What each error rate takes.
 
@@ -138,6 +148,9 @@ class OperatingPoints:
         What the service decides at unless it is asked for another rate.
     pairs
         How many pairs of different people were measured.
+    misses, mated
+        False non-match rates by falling tau, and how many pairs of one person they were measured
+        on; empty and 0 where nobody measured them.
     """
 
     encoder: EncoderId
@@ -150,6 +163,8 @@ class OperatingPoints:
     verification: tuple[OperatingPoint, ...]
     identification: tuple[SearchPoint, ...]
     curve: tuple[MeasuredPoint, ...]
+    misses: tuple[MissedPoint, ...]
+    mated: int
 
 
 @dataclass(frozen=True, slots=True)
