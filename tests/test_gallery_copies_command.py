@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pymilvus  # noqa: F401 - while it is imported it closes the streams of other libraries' logs
 import pytest
 
 from visavis.gallery import Gallery, NewTemplate

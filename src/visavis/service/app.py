@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +44,12 @@ TOLD = "VISAVIS_SERVICE"
 """How worker processes are told the configuration."""
 SECRET = "VISAVIS_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
 _READ = needs(Role.READ)
+_TURN = 0.0002
+"""Seconds after which a thread that computes lets another go on, in a process of the service's own.
+
+Each of a request's turns waits for the interpreter while faces are looked at, 5 ms at most by
+default; see ``benchmarks/service.py throughput``.
+"""
 _SEARCH = 3
 """So many times longer than for anything else one waits for a search of the whole gallery."""
 
@@ -105,6 +113,7 @@ def worker() -> FastAPI:
     """Make the application in a worker process, of what its parent left in the environment."""
     environment: Mapping[str, str] = os.environ
     log.begin()
+    sys.setswitchinterval(_TURN)
     settings = Settings.read(environment)
     config = ServiceConfig.from_json(environment[TOLD])
     return create(config, settings, secret=environment.get(SECRET, ""))
@@ -165,6 +174,7 @@ def _lifespan(config: ServiceConfig, settings: Settings, secret: str) -> Any:  #
         rates = RateLimit(config.limits.rate)
         state = State(config, houses, work, searches, rates, Metrics(work), webhook)
         app.state.service = state
+        gc.freeze()  # what is there now stays; looking through it again finds nothing
         log.say("started", galleries=len(houses), threads=threads, open=config.open)
         try:
             yield {LIMITS: config.limits}

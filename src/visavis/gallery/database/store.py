@@ -22,6 +22,7 @@ from visavis.errors import (
 
 from . import migrations, sqlite, tables
 from .faults import explained
+from .spelled import Spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -250,7 +251,7 @@ class Store:
 
     def _require_same(self, db: Connection) -> None:
         """See, under the lock, that nobody moved the gallery on or put another in its place."""
-        version, found = db.execute(_SAME).one()
+        version, found = tuple(_SAME.one(db))
         if version != self.schema_version:
             raise GalleryTooNew(
                 f"the gallery {self.where} was brought to schema {version} while it was open with "
@@ -285,7 +286,9 @@ class Store:
             self._id = db.execute(select(tables.gallery.c.id)).scalar_one()
 
 
-_SAME = select(tables.schema_version.c.version, select(tables.gallery.c.id).scalar_subquery())
+_SAME = Spelled(
+    select(tables.schema_version.c.version, select(tables.gallery.c.id).scalar_subquery())
+)
 
 
 def _database(where: str | os.PathLike[str], *, create: bool) -> Database:

@@ -74,6 +74,7 @@ class Vault:
         self._lock = Lock()
         self._opened: dict[int, DataKey] = {}
         self._secrets: bytes | None = None
+        self._derived: dict[str, bytes] = {}
 
     def sealed(self, db: Connection) -> bool:
         """Tell whether the gallery has a data key."""
@@ -163,7 +164,10 @@ class Vault:
         if secrets is None:
             secrets = self._unwrap_secrets(db)
             self._secrets = secrets
-        return derived(secrets, purpose)
+        known = self._derived.get(purpose)
+        if known is None:
+            known = self._derived[purpose] = derived(secrets, purpose)
+        return known
 
     def key(self, db: Connection, number: int) -> DataKey:
         """Give a data key by its number.

@@ -23,6 +23,7 @@ from sqlalchemy import func, insert, select
 
 from visavis.errors import InputRefused
 from visavis.gallery.database import tables
+from visavis.gallery.database.spelled import Spelled
 from visavis.gallery.database.times import now
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class End(NamedTuple):
 
 def end(db: Connection) -> End:
     """Look where the log ends."""
-    return End(*db.execute(_END).one())
+    return End._make(_END.one(db))
 
 
 def append(
@@ -201,19 +202,22 @@ def append(
         row = {**entry.as_dict(), "details": canonical(deed.details), "hash": previous}
         rows.append({**row, "signature": signature(key, previous) if key else None})
     if rows:
-        db.execute(insert(tables.audit), rows)
+        _ADD.insert(db, rows)
 
 
 _NEWEST = select(func.max(tables.audit.c.seq)).scalar_subquery()
 _ENTRY = tables.audit.alias()
 # One statement, for every decision of a busy service waits for it.
-_END = select(
-    tables.gallery.c.id,
-    _ENTRY.c.seq,
-    _ENTRY.c.hash,
-    select(func.coalesce(func.max(tables.change_log.c.seq), 0)).scalar_subquery(),
-    select(func.max(tables.data_key.c.id)).scalar_subquery(),
-).select_from(tables.gallery.outerjoin(_ENTRY, _ENTRY.c.seq == _NEWEST))
+_END = Spelled(
+    select(
+        tables.gallery.c.id,
+        _ENTRY.c.seq,
+        _ENTRY.c.hash,
+        select(func.coalesce(func.max(tables.change_log.c.seq), 0)).scalar_subquery(),
+        select(func.max(tables.data_key.c.id)).scalar_subquery(),
+    ).select_from(tables.gallery.outerjoin(_ENTRY, _ENTRY.c.seq == _NEWEST))
+)
+_ADD = Spelled(insert(tables.audit), tables.audit.c.keys())
 
 
 def signature(key: bytes, hashed: str) -> str:
