@@ -3,7 +3,8 @@
 A photograph is laid over a head in three dimensions that does what the challenge says, before a
 camera that shakes, flickers and has noise (``tests/liveness/scripted.py``); attacks are made from
 the same photograph. Nothing was trained on them; the limits were set on people 201 to 400 of those
-whose photographs will do, sorted by name. Every person is one independent trial.
+whose photographs will do, sorted by name, and what failed of people 401 to 600 was looked into.
+Every person is one independent trial.
 
     python benchmarks/active_liveness.py --images LFW/images
 """

@@ -9,6 +9,7 @@ are in distances between the eyes (63 mm in adults). The relief is not the head 
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -344,5 +345,10 @@ def played(
 
 
 def at_issue(challenge: Challenge, eyes: Eyes, config: ActiveConfig) -> ActiveSession:
-    """Begin a session whose clock stands still, so that a slow machine expires nothing."""
-    return ActiveSession(challenge, eyes, eyes.sameness, config, lambda: challenge.issued)
+    """Begin a session whose clock stands still, so that a slow machine expires nothing.
+
+    The same challenge asks the same again, so that a sequence can be made a second time.
+    """
+    session = ActiveSession(challenge, eyes, eyes.sameness, config, lambda: challenge.issued)
+    session.dice = random.Random(str(challenge.steps))
+    return session

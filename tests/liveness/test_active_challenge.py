@@ -21,6 +21,7 @@ from visavis.liveness.challenge import (
     ChallengeConfig,
     SpentHere,
     Step,
+    again,
     issue,
     orders,
     seal,
@@ -84,6 +85,15 @@ def test_the_long_waits_may_be_anywhere():
     assert len(places) == 28
     # Expected 100 each, deviation 10: six deviations.
     assert 40 < min(places.values()) <= max(places.values()) < 160
+
+
+def test_what_is_asked_again_is_the_same_after_a_long_wait_drawn_anew():
+    step, config = Step(Action.LOOK_UP, 0.5, 0.5), ChallengeConfig()
+    many = [again(step) for _ in range(100)]
+    assert {each.action for each in many} == {Action.LOOK_UP}
+    assert all(config.long[0] <= each.pause <= config.long[1] for each in many)
+    assert all(config.short[0] <= each.hold <= config.short[1] for each in many)
+    assert len({(each.pause, each.hold) for each in many}) > 90
 
 
 @pytest.mark.parametrize(

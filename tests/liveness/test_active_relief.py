@@ -8,7 +8,7 @@ import pytest
 from scripted import EYES, SIDE, Actor, Pose, Solid, turned
 
 from visavis.liveness.limits import ActiveConfig
-from visavis.liveness.relief import Relief
+from visavis.liveness.relief import Relief, _tilted
 
 FACE = np.array([[-0.5, -0.5], [0.5, -0.5], [0.0, 0.06], [-0.43, 0.5], [0.43, 0.5]])
 HEIGHTS = {
@@ -39,14 +39,24 @@ def landmarks(solid: Solid, yaw: float, believes: Solid | None = None) -> np.nda
     return seen.astype(np.float32)
 
 
-def height(solid: Solid, believes: Solid | None = None, turn: float = 22, seed: int = 0):
+def height(
+    solid: Solid,
+    believes: Solid | None = None,
+    turn: float = 22,
+    seed: int = 0,
+    covered: tuple[int, ...] = (),
+):
     rng = np.random.default_rng(seed)
     actor = Actor(*texture(seed), solid, nose=0.45, bend=1.2)
     found = Relief(actor.frame(Pose()), landmarks(solid, 0))
     for yaw in [turn] * 4 + [-turn] * 4:
         noise = rng.normal(0, 0.7, (5, 2)).astype(np.float32)
         points = landmarks(solid, yaw, believes) + noise
-        found.add(actor.frame(Pose(yaw=yaw)), points, np.sign(yaw) * 0.2)
+        frame = actor.frame(Pose(yaw=yaw))
+        for i in covered:
+            x, y = points[i].astype(int)
+            frame[y - 16 : y + 17, x - 16 : x + 17] = rng.integers(0, 255, (33, 33, 3))
+        found.add(frame, points, np.sign(yaw) * 0.2)
     return found.height
 
 
@@ -55,6 +65,29 @@ def test_a_head_has_its_noses_height_and_a_picture_has_not(seed):
     assert 0.25 < height(Solid.HEAD, seed=seed) < 0.5
     assert height(Solid.PLANE, seed=seed, turn=40) == pytest.approx(0, abs=0.03)
     assert height(Solid.BENT, seed=seed, turn=40) == pytest.approx(0.1, abs=0.05)
+
+
+@pytest.mark.parametrize("eye", [0, 1])
+def test_where_the_far_eye_cannot_be_found_again_the_other_points_do(eye):
+    """As behind goggles; and what is not clearly a head's by three points tells nothing."""
+    assert 0.25 < height(Solid.HEAD, covered=(eye,)) < 0.5
+    for flat in (Solid.PLANE, Solid.BENT):
+        assert height(flat, turn=40, covered=(eye,)) is None
+    for too_much in [(0, 1), (0, 3), (2,)]:
+        assert height(Solid.HEAD, covered=too_much) is None
+
+
+def test_three_points_tell_a_heads_height_and_a_cylinders():
+    shape = FACE.astype(np.float64)
+    known = np.array([True, False, True, True])  # not the far eye of a face turned to the right
+    for solid, least, most in ((Solid.HEAD, 0.25, 0.5), (Solid.PLANE, 0, 0.03)):
+        points = landmarks(solid, 25).astype(np.float64)
+        points[1] = np.nan
+        across, tilt = _tilted(shape, points, known)
+        assert least <= across / tilt < most
+        assert tilt == pytest.approx(np.tan(np.radians(25)), abs=0.2)
+    line = np.array([[0.0, 0], [1, 1], [2, 2], [3, 3], [4, 4]])
+    assert _tilted(line, points, known) is None
 
 
 @pytest.mark.parametrize("solid", [Solid.PLANE, Solid.BENT])

@@ -12,7 +12,7 @@ from visavis.errors import ImageRefused
 from visavis.liveness.active import ActiveSession, verify_frames
 from visavis.liveness.answer import Ended, Failure, Phrase
 from visavis.liveness.challenge import Action, Challenge, ChallengeConfig, Step, issue
-from visavis.liveness.continuity import Cuts, OnePerson, Repeats, Timing
+from visavis.liveness.continuity import Cuts, Follows, OnePerson, Repeats, Scene, Timing
 from visavis.liveness.limits import DEFAULT_ACTIVE, MEASURED, ActiveConfig, Sameness, errors
 from visavis.liveness.looking import found_again
 from visavis.liveness.motion import Motion
@@ -96,8 +96,8 @@ def lived(session: ActiveSession, observer: Scripted, camera: Camera) -> list[Ph
     turns = {Phrase.TURN_LEFT: 0.25, Phrase.TURN_RIGHT: -0.25, Phrase.BACK: 0}
     while not guidance.finished and now < 30:
         now += 1 / RATE
-        if said[-8:] == [guidance.phrase] * 8:
-            observer.seen = [face(across=turns.get(guidance.phrase, 0))]
+        if said[-8:] == [guidance.phrase] * 8 and guidance.phrase in turns:
+            observer.seen = [face(across=turns[guidance.phrase])]
         guidance = session.update(camera(), now)
         said.append(guidance.phrase)
         assert 0 <= guidance.done <= guidance.of == 2
@@ -266,6 +266,23 @@ def test_a_still_photograph_is_too_slow_and_no_live_face(session, camera):
     assert session.verdict().live is False
 
 
+def test_a_detector_that_errs_in_a_picture_that_stands_has_lost_the_face(observer, camera):
+    """The person is looked at anew, and goes on: nobody was put in their place."""
+    session = ActiveSession(CHALLENGE, observer, SAMENESS, clock=lambda: 10)
+    shown = np.kron(np.random.default_rng(0).integers(0, 255, (12, 16, 3)), np.ones((20, 20, 1)))
+    now = 0.0
+    for seen, number in ((face(), 20), (face(x=250), 3)):
+        observer.seen, before = [seen], observer.encoded
+        for _ in range(number):
+            frame = shown.astype(np.uint8)
+            frame[0] = camera()[0]
+            guidance = session.update(frame, now)
+            now += 1 / RATE
+    assert guidance.phrase is Phrase.TURN_LEFT
+    assert not session.finished
+    assert observer.encoded == before + 1
+
+
 # Frames
 
 
@@ -354,13 +371,63 @@ def moved(**changed: object) -> Motion:
 )
 def test_a_leap_is_a_cut_and_one_bad_frame_is_not(leap):
     cuts = Cuts()
-    assert cuts.follows(moved(), 0)
-    assert not cuts.follows(moved(**leap), 1 / RATE)
-    assert cuts.follows(moved(), 2 / RATE)
-    assert not cuts.follows(moved(**leap), 3 / RATE)
-    assert not cuts.follows(moved(**leap), 4 / RATE)
+    assert cuts.follows(moved(), 0, CHANGES) is Follows.YES
+    assert cuts.follows(moved(**leap), 1 / RATE, CHANGES) is Follows.UNTOLD
+    assert cuts.follows(moved(), 2 / RATE, CHANGES) is Follows.YES
+    assert cuts.follows(moved(**leap), 3 / RATE, CHANGES) is Follows.UNTOLD
+    assert cuts.follows(moved(**leap), 4 / RATE, CHANGES) is Follows.UNTOLD
     with pytest.raises(Ended, match="cut"):
-        cuts.follows(moved(**leap), 5 / RATE)
+        cuts.follows(moved(**leap), 5 / RATE, CHANGES)
+
+
+def test_a_leap_in_a_picture_that_stands_is_the_detectors():
+    cuts, leap = Cuts(), moved(across=0.5)
+    told = [cuts.follows(each, i / RATE, STANDS) for i, each in enumerate([moved(), *[leap] * 4])]
+    assert told == [Follows.YES, Follows.UNTOLD, Follows.UNTOLD, Follows.ANEW, Follows.YES]
+    # A picture that changes and then stands is what a cut looks like.
+    cut = Cuts()
+    cut.follows(moved(), 0, CHANGES)
+    for i, stands in enumerate([CHANGES, STANDS], 1):
+        assert cut.follows(leap, i / RATE, stands) is Follows.UNTOLD
+    with pytest.raises(Ended, match="cut"):
+        cut.follows(leap, 3 / RATE, STANDS)
+
+
+def test_an_error_just_within_bounds_is_not_what_the_next_frames_are_held_against():
+    cuts = Cuts()
+    for i, across in enumerate([0.0, -0.2, 0.05, -0.4, -0.45]):  # the third is the detector's
+        assert cuts.follows(moved(across=across), i / 10, CHANGES) is Follows.YES
+
+
+def room(seed: int) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 255, (12, 16, 3))
+    return np.kron(coarse, np.ones((20, 20, 1))).astype(np.uint8)
+
+
+@pytest.mark.parametrize("box", [(100, 60, 90, 110), (-30, -20, 90, 110), (260, 170, 90, 110)])
+def test_a_picture_stands_when_nothing_but_the_camera_changed_it(box):
+    scene, before = Scene(), room(0)
+    assert not scene.stands(before)  # there is nothing to hold it against
+    scene.note(before, box)
+    noise = np.random.default_rng(5).normal(0, 3, before.shape)
+    assert scene.stands(np.clip(0.9 * before + noise, 0, 255).astype(np.uint8))
+    assert not scene.stands(room(1))
+    assert not scene.stands(np.roll(before, 30, axis=1))
+
+
+@pytest.mark.parametrize("box", [(400, 300, 50, 60), (0, 0, 0, 0), (-90, -90, 50, 50)])
+def test_what_holds_no_picture_does_not_stand(box):
+    scene = Scene()
+    scene.note(room(0), box)
+    assert not scene.stands(room(0))
+
+
+def STANDS() -> bool:  # noqa: N802
+    return True
+
+
+def CHANGES() -> bool:  # noqa: N802
+    return False
 
 
 def glitches(seconds_apart: float) -> Failure | None:
@@ -368,7 +435,7 @@ def glitches(seconds_apart: float) -> Failure | None:
     try:
         for i in range(40):
             now += seconds_apart / 2
-            cuts.follows(moved(across=0.5 * (i % 2)), now)
+            cuts.follows(moved(across=0.5 * (i % 2)), now, CHANGES)
     except Ended as end:
         return end.failure
     return None
@@ -383,7 +450,8 @@ def test_a_hasty_head_is_no_cut():
     cuts = Cuts()
     for i in range(12):  # 200 degrees a second
         turn = np.radians(min(40, 200 * i / RATE))
-        assert cuts.follows(moved(across=0.45 * np.tan(turn)), i / RATE)
+        across = 0.45 * np.tan(turn)
+        assert cuts.follows(moved(across=across), i / RATE, CHANGES) is Follows.YES
 
 
 def at_angle(degrees: float) -> np.ndarray:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+from contextlib import suppress
+
 import pytest
 
 from visavis.liveness.answer import Ended, Failure, Phrase
-from visavis.liveness.challenge import Action, Challenge, Step
+from visavis.liveness.challenge import DEFAULT_CHALLENGE, Action, Challenge, Step, drawn
 from visavis.liveness.limits import ActiveConfig
 from visavis.liveness.motion import Motion
 from visavis.liveness.steps import Steps
@@ -115,7 +119,7 @@ def test_a_movement_before_it_is_asked_fails(action):
 @pytest.mark.parametrize("when", ["reaction", "back"])
 def test_nobody_reacts_at_once(when):
     with pytest.raises(Ended) as end:
-        lived(begun(Action.TURN_LEFT), DOES, **{when: 0})
+        lived(begun(Action.TURN_LEFT, again=0), DOES, **{when: 0})
     assert end.value.failure is Failure.TOO_EARLY
 
 
@@ -133,13 +137,137 @@ def test_who_does_not_hold_it_until_told_fails(action):
     assert lived(begun(action, hold=1.5), DOES).finished
     briefly = [motion()] * 20 + [motion(**DOES[action])] * 15 + [motion()] * 20
     with pytest.raises(Ended) as end:
-        fed(begun(action, hold=1.5), *briefly)
+        fed(begun(action, hold=1.5, again=0), *briefly)
     assert (end.value.failure, end.value.detail) == (Failure.TOO_EARLY, f"back from {action}")
+
+
+# Asked again
+
+
+def asked_at(steps: Steps, briefly: dict) -> tuple[list[float], Failure]:
+    """When it is asked for until it fails; each time the face does it for most of a second."""
+    asked, before = [], None
+    for i in range(60 * RATE):
+        now = i / RATE
+        acts = bool(asked) and 0.5 <= now - asked[-1] < 1.3
+        try:
+            steps.follow(motion(**(briefly if acts else {})), now)
+        except Ended as end:
+            return asked, end.failure
+        if steps.action and not before:
+            asked.append(now)
+        before = steps.action
+    raise AssertionError("it did not end")
+
+
+@pytest.mark.parametrize(("action", "times"), [(Action.LOOK_UP, 3), (Action.TURN_LEFT, 1)])
+def test_a_look_up_that_was_not_seen_is_asked_for_twice_more_and_a_turn_never(action, times):
+    """Turns are seen well, and keep pictures out: they have one try each."""
+    asked, why = asked_at(begun(action), {})
+    assert (len(asked), why) == (times, Failure.TOO_SLOW)
+    # Three seconds to begin, half a second for the phrase, and a long wait drawn anew.
+    least, most = DEFAULT_CHALLENGE.long
+    for early, late in itertools.pairwise(asked):
+        assert 3.5 + least <= late - early < 3.5 + most + 0.5
+
+
+@pytest.mark.parametrize("action", ALL)
+def test_who_came_back_too_soon_is_asked_for_the_same_again(action):
+    steps = begun(action, hold=1.5)
+    fed(steps, *[motion()] * 20, *[motion(**DOES[action])] * 15, *[motion()] * 5)
+    assert not steps.performed
+    assert steps.phrase in {Phrase.BACK, Phrase.GO_BACK}
+    assert steps.held  # whose face it is is judged when it is back
+    start = 41 / RATE
+    fed(steps, *[motion()] * 75, start=start)
+    assert steps.action is action
+    fed(steps, *[motion(**DOES[action])] * 40, *[motion()] * 20, start=start + 76 / RATE)
+    assert [p.action for p in steps.performed] == [action]
+
+
+@pytest.mark.parametrize("again", [0, 1, 2])
+def test_it_is_asked_again_so_often_in_a_session_and_no_more(again):
+    asked, why = asked_at(begun(Action.TURN_LEFT, hold=1.5, again=again), LEFT)
+    assert (len(asked), why) == (1 + again, Failure.TOO_EARLY)
+
+
+def test_what_was_too_unclear_is_asked_for_again():
+    steps = lived(begun(Action.TURN_RIGHT, Action.TURN_LEFT), DOES)
+    now = steps.performed[-1].left
+    assert steps.turned_last
+    steps.unclear(now)
+    assert not steps.finished
+    assert not steps.turned_last
+    assert steps.phrase is Phrase.BACK
+    fed(steps, *[motion()] * 80, start=now + 1 / RATE)
+    assert steps.action is Action.TURN_LEFT
+    for _ in range(2):
+        steps = lived(begun(Action.TURN_LEFT, again=0), DOES)
+        with pytest.raises(Ended, match="unclear"):
+            steps.unclear(steps.performed[-1].left)
+        assert len(steps.performed) == 1  # it was done, and is told so
+
+
+def test_the_last_turn_is_known():
+    steps = begun(Action.TURN_LEFT, Action.LOOK_UP, Action.TURN_RIGHT, Action.COME_CLOSER)
+    last, follow = [], steps.follow
+
+    def noted(seen: Motion, now: float) -> None:
+        before = len(steps.performed)
+        follow(seen, now)
+        if len(steps.performed) > before:
+            last.append(steps.turned_last)
+
+    steps.follow = noted
+    assert lived(steps, DOES).finished
+    assert last == [False, False, True, False]
+
+
+def test_who_looks_up_askance_is_told_to_go_on_and_not_that_nothing_came():
+    steps = begun(Action.LOOK_UP, again=0)
+    askance = {"up": 0.05, "centre": (320.0, 222.0), "across": -0.11}
+    fed(steps, *[motion()] * 20, *[motion(**askance)] * 42)
+    assert steps.phrase is Phrase.FURTHER
+    fed(steps, *[motion(**UP)] * 10, start=62 / RATE)
+    assert steps.held
+
+
+def test_eyes_and_mouth_that_stay_narrow_are_not_back():
+    """A detector that hardly knows a turned face places a frontal one's nose in it at times."""
+    flips = [motion(across=0.0, tilt=1.1), motion(across=0.0, tilt=1.1), motion(**LEFT)] * 5
+    for hold in (0.0, 1.5):
+        steps = begun(Action.TURN_LEFT, hold=hold)
+        fed(steps, *[motion()] * 20, *[motion(**LEFT)] * 8, *flips)
+        assert not steps.performed
+        assert steps.phrase is (Phrase.STAY if hold else Phrase.BACK)
+
+
+def test_asking_again_gives_nothing_to_a_recording_of_the_same_order():
+    """Of 60 recordings with other waits hardly one passes, and no more than without."""
+    dice, passed = random.Random(0), {0: 0, 2: 0}
+    for seed in range(60):
+        steps, others = drawn(dice), drawn(dice)
+        waits = zip(steps, others, strict=True)
+        same = tuple(Step(a.action, b.pause, b.hold) for a, b in waits)
+        first = Steps(Challenge("n", steps, 0, 90), ActiveConfig(), 0)
+        recorded: list[tuple[Motion, float]] = []
+        follow = first.follow
+        first.follow = lambda s, t, f=follow, r=recorded: (r.append((s, t)), f(s, t))
+        assert lived(first, DOES, dice.uniform(0.4, 1.6), dice.uniform(0.4, 1.2)).finished
+        still = [(motion(), recorded[-1][1] + i / RATE) for i in range(1, 200)]
+        for again in passed:
+            steps_again = Steps(
+                Challenge("n", same, 0, 90), ActiveConfig(again=again), 0, random.Random(seed)
+            )
+            with suppress(Ended):
+                passed[again] += replayed(steps_again, recorded + still).finished
+    assert passed[2] <= passed[0] < 5
 
 
 def replayed(steps: Steps, recorded: list[tuple[Motion, float]]) -> Steps:
     for seen, now in recorded:
-        steps.follow(seen, now)
+        if not steps.finished:
+            steps.follow(seen, now)
     return steps
 
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from visavis.image import image_of
 from visavis.liveness.answer import REASONS, Ended, Failure, Guidance, Phrase, Verdict
-from visavis.liveness.continuity import Cuts, OnePerson, Repeats, Timing
+from visavis.liveness.challenge import DICE
+from visavis.liveness.continuity import Cuts, Follows, OnePerson, Repeats, Scene, Timing
 from visavis.liveness.limits import DEFAULT_ACTIVE, ActiveConfig, errors
 from visavis.liveness.looking import Observer, found_again, landmarks
 from visavis.liveness.motion import Rest
@@ -31,12 +32,14 @@ from visavis.quality import pose
 from visavis.values import Image
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
     from visavis.liveness.challenge import Challenge
     from visavis.liveness.limits import Sameness
+    from visavis.liveness.motion import Motion
     from visavis.values import Face
 
     Frame = Image | NDArray[np.uint8]
@@ -57,7 +60,14 @@ class ActiveSession:
     clock
         Gives seconds since 1970, for the challenge's expiry; the frames' timestamps are another
         clock, the camera's.
+
+    Attributes
+    ----------
+    dice
+        Draws the waits of what is asked again.
     """
+
+    dice: random.Random = DICE
 
     def __init__(
         self,
@@ -74,7 +84,7 @@ class ActiveSession:
         self._clock = clock
         self._timing = Timing(config)
         self._repeats = Repeats(config)
-        self._cuts = Cuts()
+        self._cuts, self._scene = Cuts(), Scene()
         self._person = OnePerson(sameness)
         self._size: tuple[int, int] | None = None
         self._resting: list[tuple[float, NDArray[np.float32]]] = []
@@ -187,8 +197,7 @@ class ActiveSession:
         rivals = [f for f in faces[1:] if f.box[2] > self._config.rival * faces[0].box[2]]
         if faces and not rivals:
             if self._steps is not None and timestamp - self._seen > self._config.unseen:
-                self._steps.regained(timestamp)
-                self._encoded_at = -math.inf  # whoever comes back is looked at
+                self._regained(self._steps, timestamp)
             self._trouble, self._seen, self._last = None, timestamp, faces[0]
             return faces[0]
         self._trouble = Failure.SEVERAL_FACES if rivals else Failure.NO_FACE
@@ -221,7 +230,7 @@ class ActiveSession:
         self._portrait = image, face
         self._relief = Relief(image.pixels, points)
         self._encode(image, face, timestamp, at_rest=True)
-        self._steps = Steps(self.challenge, config, timestamp)
+        self._steps = Steps(self.challenge, config, timestamp, self.dice)
 
     def _unready(self, image: Image, face: Face, points: NDArray[np.float32]) -> Phrase | None:
         yaw, pitch, _ = pose(points)
@@ -240,7 +249,7 @@ class ActiveSession:
         if self._rest is None or self._steps is None:
             return
         motion = self._rest.motion(points)
-        if motion is None or not self._cuts.follows(motion, timestamp):
+        if motion is None or not self._goes_on(image, face, motion, timestamp):
             return
         before = len(self._steps.performed)
         self._steps.follow(motion, timestamp)
@@ -249,13 +258,26 @@ class ActiveSession:
         left = len(self._steps.performed) > before
         if left or timestamp - self._encoded_at >= self._config.encode_every:
             self._encode(image, face, timestamp, at_rest=self._steps.at_rest, held=self._steps.held)
-        if self._steps.finished and self._relief is not None:
-            self._stands_out(self._relief.height)
+        if left and self._steps.turned_last and self._relief is not None:
+            self._stands_out(self._steps, self._relief.height, timestamp)
 
-    def _stands_out(self, height: float | None) -> None:
+    def _goes_on(self, image: Image, face: Face, motion: Motion, timestamp: float) -> bool:
+        """Tell whether a frame goes on from the last good one; raises Ended at a cut."""
+        follows = self._cuts.follows(motion, timestamp, lambda: self._scene.stands(image.pixels))
+        self._scene.note(image.pixels, face.box)
+        if follows is Follows.ANEW and self._steps is not None:
+            self._regained(self._steps, timestamp)
+        return follows is not Follows.UNTOLD
+
+    def _regained(self, steps: Steps, timestamp: float) -> None:
+        steps.regained(timestamp)
+        self._encoded_at = -math.inf  # whoever comes back is looked at
+
+    def _stands_out(self, steps: Steps, height: float | None, timestamp: float) -> None:
+        """Judge the nose after the last turn, while a turn can still be asked again."""
         if height is None:
-            raise Ended(Failure.UNCLEAR)
-        if height < self._config.flat:
+            steps.unclear(timestamp)
+        elif height < self._config.flat:
             raise Ended(Failure.FLAT, f"{height:.2f}, at least {self._config.flat:.2f}")
 
     def _encode(self, image: Image, face: Face, timestamp: float, **stage: bool) -> None:

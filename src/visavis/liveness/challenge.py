@@ -185,12 +185,16 @@ def _allowed(order: tuple[Action, ...]) -> bool:
     return apart and turns and order.count(Action.COME_CLOSER) <= 1
 
 
+DICE = secrets.SystemRandom()
+"""The system's source of randomness."""
+
+
 def issue(
     session: str = "", config: ChallengeConfig = DEFAULT_CHALLENGE, now: float | None = None
 ) -> Challenge:
     """Draw a challenge from the system's source of randomness."""
     issued = time.time() if now is None else now
-    steps = drawn(secrets.SystemRandom(), config)
+    steps = drawn(DICE, config)
     return Challenge(secrets.token_hex(16), steps, issued, issued + config.lifetime, session)
 
 
@@ -203,6 +207,18 @@ def drawn(dice: random.Random, config: ChallengeConfig = DEFAULT_CHALLENGE) -> t
         for i in range(2 * len(order))
     ]
     return tuple(Step(*each) for each in zip(order, waits[::2], waits[1::2], strict=True))
+
+
+def again(
+    step: Step, dice: random.Random = DICE, config: ChallengeConfig = DEFAULT_CHALLENGE
+) -> Step:
+    """Draw the waits of a step anew, to ask for the same action a second time.
+
+    The wait before it is a long one: a recording goes on to its next action, which is another one,
+    and one that was merely late comes too early now.
+    """
+    pause, hold = dice.uniform(*config.long), dice.uniform(*config.short)
+    return Step(step.action, round(pause, 3), round(hold, 3))
 
 
 # Kept by the server

@@ -6,6 +6,7 @@ import hashlib
 import math
 import statistics
 from collections import deque
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +15,14 @@ from visavis.decide import squared
 from visavis.liveness.answer import Ended, Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from visavis.liveness.limits import ActiveConfig, Sameness
     from visavis.liveness.motion import Motion
+
+    Box = tuple[float, float, float, float]
 
 _SHIFT = (0.4, 5.0)
 _GROWTH = (0.22, 1.2)
@@ -29,6 +34,11 @@ _GLITCHES = (4, 3.0)
 """So many frames that do not fit are forgiven within so many seconds: detectors err now and then,
 and frames that were put together from others err all the time."""
 _SUSPECT = 3
+_STANDS = 0.9
+"""Least correlation of the face's place in two frames between which nothing moved. Scripted heads
+that hold still have 0.95 and more, two people laid over the same head and pose at most 0.6."""
+_COARSE = 24
+"""Side of the picture that is correlated: coarse enough for noise and a hand that shakes."""
 _KEPT = 8
 
 
@@ -88,31 +98,88 @@ class Repeats:
         self._last, self._since = digest, timestamp
 
 
+class Scene:
+    """What the face's place showed in the frame before: at a cut the picture changes, too."""
+
+    def __init__(self) -> None:
+        self._before: tuple[NDArray[np.uint8], Box] | None = None
+
+    def stands(self, pixels: NDArray[np.uint8]) -> bool:
+        """Tell whether a frame (H, W, 3) shows at the face's place what the one before showed."""
+        if self._before is None:
+            return False
+        before, box = self._before
+        return _alike(_coarse(before, box), _coarse(pixels, box)) >= _STANDS
+
+    def note(self, pixels: NDArray[np.uint8], box: Box) -> None:
+        """Remember a frame and where its face is."""
+        self._before = pixels, box
+
+
+def _coarse(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.float64]:
+    """(_COARSE, _COARSE) or so: mean grey of the squares of a box, what is outside cut off."""
+    x, y, w, h = (int(each) for each in box)
+    by = max(1, min(w, h) // _COARSE)
+    part = pixels[max(0, y) : max(0, y + h), max(0, x) : max(0, x + w)]
+    tall, wide = part.shape[0] // by, part.shape[1] // by
+    squares = part[: tall * by, : wide * by].reshape(tall, by, wide, by, 3)
+    grey: NDArray[np.float64] = squares.mean((1, 3, 4))
+    return grey
+
+
+def _alike(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Correlation; 0 where there is nothing to correlate."""
+    a, b = (each - each.mean() if each.size else each for each in (a, b))
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float((a * b).sum()) / size if size > 0 else 0.0
+
+
+class Follows(Enum):
+    """How a frame hangs together with those before it."""
+
+    YES = auto()
+    UNTOLD = auto()
+    """It does not, once: the detector errs in single frames."""
+    ANEW = auto()
+    """The detector sees another pose in a picture that stood: it had lost the face."""
+
+
 class Cuts:
     """A face moves no faster than a head can, and does not leap to another place or pose.
 
     The detector errs in single frames, so a leap is forgiven when the next frames go on from
-    before it.
+    before it, and a frame may go on from the last good one or from the one before, since an error
+    that is no leap counted as good. Where the picture stood while the landmarks leapt there was no
+    cut but an error that lasts, as with a face turned so far that the detector hardly knows it.
     """
 
     def __init__(self) -> None:
-        self._good: tuple[Motion, float] | None = None
-        self._suspects = 0
+        self._good: deque[tuple[Motion, float]] = deque(maxlen=2)
+        self._suspects = self._errors = 0
         self._glitches: deque[float] = deque(maxlen=_GLITCHES[0] + 1)
 
-    def follows(self, motion: Motion, timestamp: float) -> bool:
-        """Tell whether a frame goes on from the last good one; raises Ended at a cut."""
-        if self._good is not None and not _near(*self._good, motion, timestamp):
-            self._suspects += 1
-            self._glitches.append(timestamp)
-            many = len(self._glitches) > _GLITCHES[0]
-            often = many and timestamp - self._glitches[0] < _GLITCHES[1]
-            if self._suspects >= _SUSPECT or often:
-                raise Ended(Failure.CUT)
-            return False
-        self._suspects = 0
-        self._good = motion, timestamp
-        return True
+    def follows(self, motion: Motion, timestamp: float, stands: Callable[[], bool]) -> Follows:
+        """Tell how a frame goes on from the last good ones; raises Ended at a cut."""
+        if not self._good or any(_near(*good, motion, timestamp) for good in self._good):
+            self._suspects = self._errors = 0
+            self._good.append((motion, timestamp))
+            return Follows.YES
+        # Once the picture changed too, that it stands says nothing: so it does after a cut.
+        if not self._suspects and stands():
+            self._errors += 1
+            if self._errors < _SUSPECT:
+                return Follows.UNTOLD
+            self._errors = 0
+            self._good.clear()
+            self._good.append((motion, timestamp))
+            return Follows.ANEW
+        self._suspects += 1
+        self._glitches.append(timestamp)
+        many = len(self._glitches) > _GLITCHES[0]
+        often = many and timestamp - self._glitches[0] < _GLITCHES[1]
+        if self._suspects >= _SUSPECT or often:
+            raise Ended(Failure.CUT)
+        return Follows.UNTOLD
 
 
 def _near(before: Motion, then: float, after: Motion, now: float) -> bool:

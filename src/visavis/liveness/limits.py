@@ -54,7 +54,7 @@ class ActiveConfig:
     flat
         A nose that stands out less than this (``visavis.liveness.relief``) is a picture's: midway
         between the flattest of a hundred scripted heads (0.17) and the highest of forty prints bent
-        to a cylinder (0.13).
+        to a cylinder (0.13). The next two hundred and forty came to 0.16 and 0.14.
     quickest, begin, slowest
         Seconds from being told, to act or to come back: at least until it is done (0.25 to react,
         0.1 to move, 0.15 by the mean over ``window``), at most until something moves, and at most
@@ -74,6 +74,10 @@ class ActiveConfig:
         Most seconds, and frames, of a session.
     rival
         A second face counts when it is this share of the first one's width.
+    again
+        So often in a session a movement is asked for again that was not seen well enough to tell:
+        a look up that was not seen in time, a face that came back before it was told to, a nose
+        that could not be followed.
     encode_every
         Seconds between encodings besides those at rest.
     still, repeats
@@ -106,6 +110,7 @@ class ActiveConfig:
     total: float = 75.0
     frames: int = 4500
     rival: float = 0.5
+    again: int = 2
     encode_every: float = 0.5
     still: float = 0.5
     repeats: int = 2
@@ -115,9 +120,9 @@ class ActiveConfig:
 
 DEFAULT_ACTIVE = ActiveConfig()
 
-MEASURED = Rates(bpcer=0.0503, apcer=0.0877)
+MEASURED = Rates(bpcer=0.0357, apcer=0.0877)
 """Upper ends of 95 % intervals on sequences scripted from photographs, not on people before
-cameras: four of 200 genuine ones failed; of each kind of attack but one, none of 40 passed, and of
+cameras: two of 200 genuine ones failed; of each kind of attack but one, none of 40 passed, and of
 recordings of the very same order four of 200. What passes beyond that, such as a print bent more
 strongly, is told in ``docs/liveness.md``."""
 

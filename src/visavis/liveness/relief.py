@@ -6,6 +6,10 @@ is looked for again by its own pixels: both frames are brought to one geometry b
 and mouth, and a patch around the landmark is found by normalised cross-correlation (Lewis 1995).
 What the nose then moved for each unit of tilt is its height over that plane: 0.36 to 0.55 in a
 head, 0.06 to 0.13 on a cylinder of one to two eye distances' radius, none on a plane.
+
+Three of the four points make a plane too, under a camera that is far away. They are asked where no
+side showed all four, as of somebody whose goggles hide the far eye; a bent print comes out higher
+by them, by a third at most of those measured, so what is not clearly a head's then tells nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ from visavis.liveness.motion import PLANE, Rest, homography, standard
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Sides = dict[bool, list[tuple[float, float]]]
+"""For a face turned to the image's right or not: heights, and how alike the nose looked."""
+
 _UNIT = 32
 """Pixels between the eyes in the geometry that frames are brought to."""
 _PATCH = 9
@@ -31,6 +38,11 @@ _BESIDE = (4, 5, 11)
 where the network sees it, at least so far: noses are nearly symmetric, and one nostril looks like
 the other."""
 _NOSE = 2
+_FAR = {False: (0, 3), True: (1, 4)}
+"""Eye and corner of the mouth on the far side of a face turned to the image's right, or not: either
+may be hidden. Without one of the near ones a cylinder of one eye distance's radius reaches 0.19."""
+_CLEAR = 0.2
+"""Least height that three points tell: heads have 0.23 to 0.35 by them, bent prints up to 0.13."""
 _ALIKE = (0.55, 0.3)
 """Least correlation of the nose, and of the others; their far ones are seen at a sharp angle."""
 _TILTED = 0.25
@@ -59,16 +71,24 @@ class Relief:
             if self._map is not None
             else []
         )
-        self._seen: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+        self._shape = self._places / _UNIT
+        self._whole: Sides = {False: [], True: []}
+        self._three: Sides = {False: [], True: []}
 
     def add(self, pixels: NDArray[np.uint8], landmarks: NDArray[np.float32], across: float) -> None:
         """Take in a frame of a turned face; ``across`` is the parallax that the network sees."""
-        seen = self._seen[across > 0]
-        if len(seen) >= _FRAMES or not self._patches:
+        right = across > 0
+        if len(self._whole[right]) >= _FRAMES or not self._patches:
             return
-        found = self._height(pixels, landmarks, across)
-        if found is not None:
-            seen.append(found)
+        found = self._found(pixels, landmarks, across)
+        if found is None:
+            return
+        points, alike = found
+        known = ~np.isnan(points[PLANE, 0])
+        tilted = self._tilted(points) if known.all() else _tilted(self._shape, points, known)
+        if tilted is not None and tilted[1] >= _TILTED:
+            height = math.copysign(tilted[0], tilted[0] * across) / tilted[1]
+            (self._whole if known.all() else self._three)[right].append((height, alike))
 
     @property
     def height(self) -> float | None:
@@ -77,16 +97,23 @@ class Relief:
         The medians of both sides count by how far above half the nose's correlation is: where it is
         hardly known again, it may well have been taken for something else.
         """
-        sides = [np.median(seen, axis=0) for seen in self._seen.values() if len(seen) >= _ENOUGH]
-        if not sides:
-            return None
-        heights, alike = np.array(sides).T
-        return float(np.average(heights, weights=alike - 0.5))
+        whole, three = _mean(self._whole), _mean(self._three)
+        if whole is None and three is not None and three >= _CLEAR:
+            return three
+        return whole
 
-    def _height(
+    def _tilted(self, points: NDArray[np.float64]) -> tuple[float, float] | None:
+        """Parallax across, and tilt, by all five points; None when they are no face."""
+        motion = self._rest.motion(points.astype(np.float32))
+        return None if motion is None else (motion.across, motion.tilt)
+
+    def _found(
         self, pixels: NDArray[np.uint8], landmarks: NDArray[np.float32], across: float
-    ) -> tuple[float, float] | None:
-        """Height, and how alike the nose looked; None if a landmark was not found again."""
+    ) -> tuple[NDArray[np.float64], float] | None:
+        """Where the landmarks (5, 2) are by their pixels, and how alike the nose looked.
+
+        One of the far side's may be NaN; None if more, or others, were not found again.
+        """
         grey, points = _grey(pixels, landmarks)
         back = homography(self._places[PLANE], points[PLANE])
         if back is None:
@@ -102,17 +129,40 @@ class Relief:
             window = _looked(grey, back, middle, (_PATCH + wide, _PATCH + high))
             shift, alike[i] = _best(window, patch)
             at_edge = abs(shift[0]) >= wide or abs(shift[1]) >= high
-            if alike[i] < _ALIKE[i != _NOSE] or at_edge:
-                return None
-            found[i] = middle + shift
+            lost = alike[i] < _ALIKE[i != _NOSE] or at_edge
+            found[i] = np.nan if lost else middle + shift
+        missing = set(np.flatnonzero(np.isnan(found[:, 0])).tolist())
         there = np.column_stack([found, np.ones(5)]) @ back.T
-        if np.abs(there[:, 2]).min() < 1e-9:
+        if len(missing) > 1 or missing - {*_FAR[across > 0]}:
             return None
-        motion = self._rest.motion((there[:, :2] / there[:, 2:]).astype(np.float32))
-        if motion is None or motion.tilt < _TILTED:
+        if np.nanmin(np.abs(there[:, 2])) < 1e-9:
             return None
-        height = math.copysign(motion.across, motion.across * across) / motion.tilt
-        return height, float(alike[_NOSE])
+        return there[:, :2] / there[:, 2:], float(alike[_NOSE])
+
+
+def _mean(frames: Sides) -> float | None:
+    """Height by the medians of both sides; None where neither has enough frames."""
+    sides = [np.median(seen, axis=0) for seen in frames.values() if len(seen) >= _ENOUGH]
+    if not sides:
+        return None
+    heights, alike = np.array(sides).T
+    return float(np.average(heights, weights=alike - 0.5))
+
+
+def _tilted(
+    shape: NDArray[np.float64], points: NDArray[np.float64], known: NDArray[np.bool_]
+) -> tuple[float, float] | None:
+    """Parallax across, and tilt, by the nose and three of eyes and mouth; None of a line."""
+    three = [i for i, there in zip(PLANE, known, strict=True) if there]
+    rest, seen = shape[three], points[three]
+    try:
+        turned = np.linalg.solve(rest[1:] - rest[0], seen[1:] - seen[0]).T
+        nose = rest[0] + np.linalg.solve(turned, points[_NOSE] - seen[0])
+    except np.linalg.LinAlgError:
+        return None
+    large, small = np.linalg.svd(turned, compute_uv=False)
+    cosine = max(float(small / large), 1e-3)
+    return float(nose[0] - shape[_NOSE, 0]), math.sqrt(max(0.0, 1 - cosine**2)) / cosine
 
 
 def _grey(

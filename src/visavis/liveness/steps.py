@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -10,27 +9,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from visavis.liveness.answer import ASKED, Ended, Failure, Performed, Phrase
-from visavis.liveness.challenge import Action
+from visavis.liveness.challenge import DICE, Action, again
+from visavis.liveness.strengths import NEUTRAL, ORDER, SURE, strengths
 
 if TYPE_CHECKING:
+    import random
+
     from numpy.typing import NDArray
 
     from visavis.liveness.challenge import Challenge, Step
     from visavis.liveness.limits import ActiveConfig
     from visavis.liveness.motion import Motion
 
-_ORDER = tuple(Action)
-_RAISED = _ORDER.index(Action.LOOK_UP)
-_SURE = np.array([1.25, 1.25, 1.35, 1.25])
-"""So much of each action, in the order of ``Action``, is a movement nobody makes by accident."""
-_NEUTRAL = np.array([0.6, 0.6, 0.9, 0.6])
-"""Below all of these a face counts as at rest."""
-_ACROSS_RAISES = 0.2
-"""A turn seems to raise the nose by this share of its parallax: YuNet's landmarks, measured."""
-_RAISES = (-0.1, 0.75)
-_LIFTS = (-0.9, 1.2)
-"""Parallax and lift count within these towards a look up: YuNet sees the first badly, sometimes the
-wrong way, so that it is never enough by itself, and never speaks against the second."""
+_TURNS = frozenset({Action.TURN_LEFT, Action.TURN_RIGHT})
+_RAISED = ORDER.index(Action.LOOK_UP)
+_UPRIGHT = 0.6
+"""Below this tilt a face has turned back: noise makes 0.2 to 0.4. A detector that hardly knows a
+face turned far at times places a frontal one's nose in it, as though it were back, but the eyes and
+the mouth stay as narrow as they were."""
 _REST_FRAMES = 15
 """From so many frames before an action, at most, follows where the face was."""
 _HESITATES = 1.5
@@ -48,43 +44,35 @@ class _Stage(Enum):
     ASKED = auto()
     HELD = auto()
     BACK = auto()
-
-
-def strengths(
-    motion: Motion, before: tuple[float, float], config: ActiveConfig
-) -> NDArray[np.float64]:
-    """(4,): how much of each action a motion is, in the order of ``Action``; 1 is enough.
-
-    A turn whose parallax is small against the foreshortening is a tilted picture's, and does not
-    reach 1.
-
-    Parameters
-    ----------
-    before
-        Parallax upwards, and height in the picture in pixels, before the action was asked for:
-        nobody comes back to the very place they left.
-    """
-    turn = motion.across / config.turn * (-1 if config.mirrored else 1)
-    if motion.parallax < config.relief * motion.tilt:
-        turn = min(0.9, max(-0.9, turn))
-    up = (motion.up - before[0] - _ACROSS_RAISES * abs(motion.across)) / config.raised
-    lift = (before[1] - motion.centre[1]) / motion.size / config.lifted
-    raised = float(np.clip(up, *_RAISES) + np.clip(lift, *_LIFTS))
-    closer = math.log(max(motion.closer, 1e-3)) / math.log(config.closer)
-    return np.array([turn, -turn, raised, closer])
+    AGAIN = auto()
+    """Coming back, from wherever it may be, before the same is asked again."""
 
 
 class Steps:
-    """Where somebody stands in a challenge; `Ended` is raised when they have failed."""
+    """Where somebody stands in a challenge; `Ended` is raised when they have failed.
 
-    def __init__(self, challenge: Challenge, config: ActiveConfig, start: float) -> None:
-        self._steps = challenge.steps
+    What was not seen well enough to tell is asked for again, a few times in a session: the same
+    action after a long wait, which gives nothing to a recording, since there another one follows.
+    A movement nobody asked for, another one, or a turn that does not come, ends it at once.
+
+    Parameters
+    ----------
+    dice
+        Draws the waits of what is asked again.
+    """
+
+    def __init__(
+        self, challenge: Challenge, config: ActiveConfig, start: float, dice: random.Random = DICE
+    ) -> None:
+        self._steps = list(challenge.steps)
         self._config = config
+        self._dice = dice
+        self._agains = 0
         self._stage = _Stage.PAUSE
         self._since = start
         self._asked = self._reached = self._recalled = start
         self._now = start
-        self._level = self._most = 0.0
+        self._level = self._most = self._tilt = 0.0
         self._losses = 0
         self._excused = False
         self._before: tuple[float, float] | None = None
@@ -105,13 +93,19 @@ class Steps:
     @property
     def held(self) -> bool:
         """True from when an action is reached until the face is back."""
-        return self._stage in {_Stage.HELD, _Stage.BACK}
+        return self._stage in {_Stage.HELD, _Stage.BACK, _Stage.AGAIN}
 
     @property
     def turned(self) -> bool:
         """True while the face is turned to a side, as it was asked to."""
-        turn = self._step.action in {Action.TURN_LEFT, Action.TURN_RIGHT}
-        return turn and self.held and self._level >= 1
+        return self._step.action in _TURNS and self.held and self._level >= 1
+
+    @property
+    def turned_last(self) -> bool:
+        """True when a turn was done and left and no other is to come."""
+        done = len(self.performed)
+        to_come = any(step.action in _TURNS for step in self._steps[done:])
+        return done > 0 and self.performed[-1].action in _TURNS and not to_come
 
     @property
     def action(self) -> Action | None:
@@ -135,7 +129,7 @@ class Steps:
             return Phrase.LOOK_AT_CAMERA
         if self._stage is _Stage.HELD:
             return Phrase.STAY
-        if self._stage is _Stage.BACK:
+        if self._stage in {_Stage.BACK, _Stage.AGAIN}:
             return Phrase.GO_BACK if action is Action.COME_CLOSER else Phrase.BACK
         slow = self._now - self._since > _HESITATES
         return Phrase.FURTHER if slow and self._level > _BEGUN else ASKED[action]
@@ -143,26 +137,30 @@ class Steps:
     def follow(self, motion: Motion, now: float) -> None:
         """Take in the next motion; raises Ended."""
         self._now = now
-        if self._stage is _Stage.PAUSE:
+        if self._before is None:
             self._resting.append((motion.up, motion.centre[1]))
         before = self._before or self._resting[0]
-        self._recent.append((now, strengths(motion, before, self._config)))
+        strong = strengths(motion, before, self._config)
+        self._recent.append((now, np.append(strong, motion.tilt)))
         while len(self._recent) > 3 and now - self._recent[0][0] > self._config.window:
             self._recent.popleft()
         if len(self._recent) < 3:
             return
         # Without the least and the most: the detector errs in single frames.
-        levels = np.sort([levels for _, levels in self._recent], axis=0)[1:-1].mean(0)
+        seen = np.sort([seen for _, seen in self._recent], axis=0)[1:-1].mean(0)
+        levels, self._tilt = seen[:-1], float(seen[-1])
         if self._stage is _Stage.PAUSE:
             self._pausing(levels, now)
         elif self._stage is _Stage.ASKED:
             self._acting(levels, now)
         elif self._stage is _Stage.HELD:
             self._holding(levels, now)
-        else:
+        elif self._stage is _Stage.BACK:
             self._returning(levels, now)
+        else:
+            self._collecting(levels, now)
         if now - self._since > self._config.slowest + self._wait:
-            raise Ended(Failure.TOO_SLOW, self._step.action)
+            self._unseen(now)
 
     def regained(self, now: float) -> None:
         """Note that the face is seen again after it was lost, as when a head turns too far.
@@ -177,6 +175,38 @@ class Steps:
         self._excused = True
         if self._stage is not _Stage.HELD:
             self._since = now
+
+    def unclear(self, now: float) -> None:
+        """Ask for the last action again, of which too little was seen; raises Ended."""
+        self._may_ask_again(Ended(Failure.UNCLEAR))
+        self.performed.pop()
+        self._ask_again(now)
+
+    def _unsure(self, end: Ended, now: float) -> None:
+        """Ask again instead of failing; raises what is given once that was done too often."""
+        self._may_ask_again(end)
+        self._ask_again(now)
+
+    def _may_ask_again(self, end: Ended) -> None:
+        self._agains += 1
+        if not self._config.prompted or self._agains > self._config.again:
+            raise end
+
+    def _ask_again(self, now: float) -> None:
+        self._steps[len(self.performed)] = again(self._step, self._dice)
+        self._level = 0.0
+        self._recent.clear()
+        self._enter(_Stage.AGAIN, now)
+
+    def _unseen(self, now: float) -> None:
+        """End it, or ask again where a face alone cannot tell that nothing was done.
+
+        Turns are seen well, and keep pictures out: who does not turn when asked to has failed.
+        """
+        end = Ended(Failure.TOO_SLOW, self._step.action)
+        if self._stage is not _Stage.ASKED or self._step.action is not Action.LOOK_UP:
+            raise end
+        self._unsure(end, now)
 
     @property
     def _step(self) -> Step:
@@ -199,9 +229,9 @@ class Steps:
 
     def _pausing(self, levels: NDArray[np.float64], now: float) -> None:
         prompted = self._config.prompted
-        if prompted and (levels > _SURE).any():
-            raise Ended(Failure.TOO_EARLY, _ORDER[int((levels / _SURE).argmax())])
-        if now - self._since >= self._wait and (levels < _NEUTRAL).all():
+        if prompted and (levels > SURE).any():
+            raise Ended(Failure.TOO_EARLY, ORDER[int((levels / SURE).argmax())])
+        if now - self._since >= self._wait and (levels < NEUTRAL).all():
             self._asked = now
             up, height = np.median(self._resting, axis=0)
             self._before = float(up), float(height)
@@ -210,29 +240,29 @@ class Steps:
 
     def _acting(self, levels: NDArray[np.float64], now: float) -> None:
         self._level = self._much(levels)
-        sideways = abs(levels[_ORDER.index(Action.TURN_LEFT)])
-        if self._step.action is Action.LOOK_UP and sideways >= 0.7:
-            self._level = 0.0
-        if self._level >= 1:
+        sideways = abs(levels[ORDER.index(Action.TURN_LEFT)])
+        aside = self._step.action is Action.LOOK_UP and sideways >= 0.7
+        if self._level >= 1 and not aside:
             if self._config.prompted and now - self._asked < self._config.quickest:
                 raise Ended(Failure.TOO_EARLY, self._step.action)
             self._reached, self._most = now, self._level
             self._enter(_Stage.HELD, now)
             return
-        self._begins(now, begun=self._level > _BEGUN)
-        others = np.delete(levels / _SURE, _ORDER.index(self._step.action))
-        if self._level < 0.5 and (others > 1).any():
-            seen = [a for a in _ORDER if a is not self._step.action][int(others.argmax())]
+        others = np.delete(levels / SURE, ORDER.index(self._step.action))
+        if (aside or self._level < 0.5) and (others > 1).any():
+            seen = [a for a in ORDER if a is not self._step.action][int(others.argmax())]
             raise Ended(Failure.WRONG_ACTION, f"{seen} instead of {self._step.action}")
+        self._begins(now, begun=self._level > _BEGUN)
 
     def _holding(self, levels: NDArray[np.float64], now: float) -> None:
         """Wait until it is time to come back, which only this session knows."""
         self._level = self._much(levels)
         self._most = max(self._most, self._level)
-        if self._config.prompted and self._level < _BEGUN:
-            if not self._excused:
-                raise Ended(Failure.TOO_EARLY, f"back from {self._step.action}")
-            self._pause(now)  # to be asked again
+        if self._config.prompted and self._level < _BEGUN and self._tilt < _UPRIGHT:
+            if self._excused:
+                self._ask_again(now)
+            else:
+                self._unsure(Ended(Failure.TOO_EARLY, f"back from {self._step.action}"), now)
             return
         if now - self._since >= self._wait:
             self._recalled = now
@@ -241,26 +271,33 @@ class Steps:
     def _returning(self, levels: NDArray[np.float64], now: float) -> None:
         """End an action when the face is back; after a look up, as low as before it, nearly."""
         self._level = self._much(levels)
-        most = _NEUTRAL.copy()
+        most = NEUTRAL.copy()
         if self._step.action is Action.LOOK_UP:
             most[_RAISED] = 0.6
-        if (levels >= most).any():
+        if (levels >= most).any() or self._tilt >= _UPRIGHT:
             self._begins(now, begun=self._level < _RELAXED * self._most)
             return
         quick = now - self._recalled < self._config.quickest
         if self._config.prompted and quick and not self._excused:
-            raise Ended(Failure.TOO_EARLY, f"back from {self._step.action}")
+            self._unsure(Ended(Failure.TOO_EARLY, f"back from {self._step.action}"), now)
+            return
         times = self._asked, self._reached, self._recalled, now
         self.performed.append(Performed(self._step.action, *times))
         self._level = 0.0
         self._pause(now)
 
+    def _collecting(self, levels: NDArray[np.float64], now: float) -> None:
+        """Wait for a face that looks into the camera, at least for as long as it takes to say."""
+        back = (levels < NEUTRAL).all() and self._tilt < _UPRIGHT
+        if back and now - self._since >= self._config.quickest:
+            self._pause(now)
+
     def _much(self, levels: NDArray[np.float64]) -> float:
         """How much of the action asked for there is."""
-        return float(levels[_ORDER.index(self._step.action)])
+        return float(levels[ORDER.index(self._step.action)])
 
     def _begins(self, now: float, *, begun: bool) -> None:
         """Raise Ended when somebody was told something and long after has not begun it."""
         late = now - self._since > self._config.begin
         if self._config.prompted and late and not begun:
-            raise Ended(Failure.TOO_SLOW, self._step.action)
+            self._unseen(now)
