@@ -123,12 +123,12 @@ def started(crowd, gallery, **more):
 def test_killed_at_any_moment_nobody_acknowledged_is_lost_and_nobody_is_half_there(
     photographs, tmp_path
 ):
-    crowd = gathered(tmp_path / "crowd", photographs, 400)
+    crowd = gathered(tmp_path / "crowd", photographs, 250)
     gallery = tmp_path / "people.db"
     chance = random.Random(3)
     acknowledged: dict[str, int] = {}
     killed = 0
-    for last in [False] * 14 + [True]:
+    for last in [False] * 8 + [True]:
         child = started(crowd, gallery)
         assert child.stdout is not None
         killer = threading.Timer(chance.uniform(0.3, 1.0), child.kill)
@@ -146,9 +146,9 @@ def test_killed_at_any_moment_nobody_acknowledged_is_lost_and_nobody_is_half_the
             there = {person.name: person.templates for person in people.people()}
         assert set(there.values()) <= {2}
         assert set(acknowledged) <= set(there)
-    assert killed >= 5
+    assert killed >= 3
     assert child.returncode == 0
-    assert len(there) == 400
+    assert len(there) == 250
     assert max(acknowledged.values()) == 2
 
 

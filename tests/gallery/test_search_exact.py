@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from visavis.gallery import Changes, ExactSearcher, Hit
 from visavis.gallery.database.vectors import unit_rows
 from visavis.gallery.records.changes import Owned
-from visavis.gallery.search import blocks, exact, kernel, scan
+from visavis.gallery.search import blocks, exact, kernel, rescore, scan
 from visavis.gallery.search import codes as codes_module
 from visavis.gallery.search.exact import nearest_first
 from visavis.gallery.search.identifiers import Identifiers
@@ -154,7 +154,7 @@ def test_the_answer_is_that_of_looking_at_all(**story):
 
 @pytest.mark.usefixtures("as_if_large")
 def test_and_so_it_is_compiled_and_for_many_probes():
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(length=st.sampled_from([3, 128, 512]), probes=st.integers(4, 70), **STORY)
     def story(**story):
         check_story(**story)
@@ -173,21 +173,24 @@ def crowd(count, length, per_person=3, seed=0):
     return registry, vectors, owners
 
 
-@pytest.mark.parametrize("make", [kept, fetched])
-def test_a_gallery_of_several_blocks(make):
-    registry, vectors, owners = crowd(150_000, 16)
+@pytest.mark.parametrize(("make", "thousand"), [(kept, 50), (fetched, 50), (fetched, 1000)])
+def test_a_gallery_of_several_blocks(monkeypatch, make, thousand):
+    """The first two with blocks of a twentieth; the last as they are."""
+    for module in (blocks, scan, rescore):
+        monkeypatch.setattr(module, "ROWS", 65_536 * thousand // 1000)
+    registry, vectors, owners = crowd(150 * thousand, 16)
     searcher = make(registry)
-    for start in range(0, 150_000, 40_000):
-        part = slice(start, start + 40_000)
+    for start in range(0, 150 * thousand, 40 * thousand):
+        part = slice(start, start + 40 * thousand)
         searcher.update(registry.enrol(list(vectors[part]), owners[part]))
-    assert searcher.people == 50_000
+    assert searcher.people == 50 * thousand
     rng = np.random.default_rng(1)
-    probes = np.concatenate([vectors[::7500], around(rng, np.zeros(16), 1.0, 20)])
+    probes = np.concatenate([vectors[:: len(vectors) // 20], around(rng, np.zeros(16), 1.0, 20)])
     for some in (probes[:2], probes):
         assert searcher.nearest(some, 3) == registry.nearest(some, 3)
     names = list(registry.vectors)
-    searcher.update(registry.remove(names[60_000:140_000]))
-    assert len(searcher) == 70_000
+    searcher.update(registry.remove(names[60 * thousand : 140 * thousand]))
+    assert len(searcher) == 70 * thousand
     assert searcher.people == len(set(registry.owners.values()))
     assert searcher.nearest(probes, 3) == registry.nearest(probes, 3)
 

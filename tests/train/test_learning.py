@@ -102,11 +102,10 @@ def told_apart(encoder):
     return sight_of(*all_pairs(vectors, strangers().owners(rows))).accuracy
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_semi_hard_triplets_teach_more_than_random_ones(learnt, seed):
+def test_semi_hard_triplets_teach_more_than_random_ones(learnt):
     found = {}
     for mining in (Mining.SEMI_HARD, Mining.RANDOM):
-        config = recipe(replace(TRIPLET, mining=mining), seed=seed)
+        config = recipe(replace(TRIPLET, mining=mining))
         found[mining] = told_apart(learnt(config, mining).encoder)
     assert found[Mining.SEMI_HARD] > 0.87
     assert found[Mining.SEMI_HARD] > found[Mining.RANDOM] + 0.01
