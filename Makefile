@@ -30,7 +30,7 @@ demo: $(RUNTIME) ## install what visavis needs to run, and show it at work
 	@$(BIN)/visavis demo
 
 test: check ## make check, then all tests, the slow ones last
-	@$(BIN)/pytest -n $(WORKERS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 check: $(DEV) ## format, lint, types and layers, without changing a file
 	@$(BIN)/ruff format --check .

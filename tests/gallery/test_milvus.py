@@ -8,6 +8,7 @@ import pytest
 
 from visavis.errors import SearchUnavailable
 
+from .filling_stories import FillingStories
 from .given import opened, some_vector
 from .milvus_server import VENV, MilvusServer, wheel
 from .milvus_stories import (
@@ -44,6 +45,10 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def milvus(server):
     return server.url
+
+
+class TestMilvusServerIsFilled(FillingStories):
+    pass
 
 
 class TestMilvusServer(Stories):
