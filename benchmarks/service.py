@@ -96,13 +96,14 @@ async def asked(
 class Server:
     """``visavis serve`` in a process of its own."""
 
-    def __init__(self, base: Path, queue: int = 64) -> None:
+    def __init__(self, base: Path, queue: int = 64, workers: int = 1, threads: int = 0) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.base = base
         words = [str(Path(sys.executable).with_name("visavis")), "serve"]
         words += ["--gallery", str(base / "people.db")]
         words += ["--port", str(self.port), "--rate", "0", "--queue", str(queue)]
+        words += ["--workers", str(workers), "--threads", str(threads)]
         told = {**os.environ, "VISAVIS_DATA": str(base)}
         self.log = (base / "log").open("wb")
         self.process = subprocess.Popen(words, env=told, stderr=self.log)
@@ -176,7 +177,7 @@ async def over_http(
     return len(times) / (time.perf_counter() - began), times, statuses
 
 
-def throughput(seconds: float, rounds: int) -> None:
+def throughput(seconds: float, rounds: int, workers: int, threads: int) -> None:
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
@@ -185,7 +186,8 @@ def throughput(seconds: float, rounds: int) -> None:
         settings = Settings.read({"VISAVIS_DATA": str(base)})
         config = EngineConfig(keys=settings.keys, cores=Cores(cores, cores))
         print(f"{len(picture)} bytes of JPEG, {cores} cores, best and median of {rounds} rounds")
-        with Engine.open(base / "people.db", config) as engine, Server(base) as server:
+        served = Server(base, workers=workers, threads=threads)
+        with Engine.open(base / "people.db", config) as engine, served as server:
             asyncio.run(over_http(server.port, sent, 1, 2))
             engine_alone(engine, picture, 1, cores)
             print("clients  engine/s  service/s  share  p50 ms  p99 ms  statuses")
@@ -311,13 +313,15 @@ if __name__ == "__main__":
     fast = commands.add_parser("throughput")
     fast.add_argument("--seconds", type=float, default=8)
     fast.add_argument("--rounds", type=int, default=3)
+    fast.add_argument("--workers", type=int, default=1, help="processes of the service")
+    fast.add_argument("--threads", type=int, default=0, help="of each; 0: one a core")
     long = commands.add_parser("soak")
     long.add_argument("--requests", type=int, default=10_000)
     long.add_argument("--clients", type=int, default=8)
     commands.add_parser("batches")
     asked_for = parser.parse_args()
     if asked_for.command == "throughput":
-        throughput(asked_for.seconds, asked_for.rounds)
+        throughput(asked_for.seconds, asked_for.rounds, asked_for.workers, asked_for.threads)
     elif asked_for.command == "batches":
         batches()
     else:
